@@ -1,0 +1,61 @@
+# Thin: each recipe is what one could type. `make` lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help libtorch backbone photographs build test lint fmt oracles bench bench-server demo demo-cluster doc clean
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+PROGRAMS := $(TARGET)/release
+
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+libtorch: ## libtorch 2.11.0 into .libtorch/ (545 MB once; CUDA=1 adds the CUDA libraries; a LIBTORCH of yours wins)
+	@scripts/require python pip
+	@scripts/libtorch $(if $(CUDA),--cuda)
+
+backbone: libtorch ## The starter backbone (EfficientNet-Lite0, 17 MB) into .backbones/efficientnet-lite0/
+	@scripts/require cargo compiler disk memory
+	@test -f .backbones/efficientnet-lite0/backbone_config.json || cargo build --release --workspace --bins
+	@scripts/backbone $(PROGRAMS)/inctrl-trainer
+
+photographs: build ## Real photographs and digits for evaluation, as folders in target/demo/photographs/
+	@scripts/photographs $(PROGRAMS)/inctrl-trainer target/demo/photographs
+
+build: libtorch ## inctrl-server, inctrl-trainer and inctrl into target/release/
+	@scripts/require cargo compiler disk memory
+	cargo build --release --workspace --bins
+
+test: libtorch ## Every test of the workspace
+	@scripts/require cargo compiler disk memory
+	cargo test --workspace --no-run
+	@scripts/backbone $(TARGET)/debug/inctrl-trainer
+	INCTRL_TEST_PROGRAMS_BUILT=1 cargo test --workspace
+
+lint: libtorch ## Format, clippy, licences and duplicates, spelling, TOML, protobuf, scripts
+	@scripts/require cargo compiler disk memory
+	@scripts/lint
+
+fmt: ## Format Rust and TOML, apply the safe fixes to Python
+	@scripts/lint --fix
+
+oracles: ## Run the third-party oracles again and compare with the committed answers (3 GB of Python packages once)
+	@scripts/require python pip
+	@tests/oracles/run.sh
+
+bench: build backbone ## Time a query in parts: fp32 and bf16, against the authors' way
+	cargo bench --workspace --bench query
+
+bench-server: build backbone ## Throughput through gRPC against the bare backbone loop
+	@scripts/bench-server
+
+demo: build backbone ## Train, serve and score images of unseen domains; writes target/demo/report.html
+	@scripts/demo
+
+demo-cluster: build backbone ## Apply examples/model.yaml on a cluster of this machine: train, gate, canary, promote, pin
+	@scripts/require go
+	@scripts/demo-cluster
+
+doc: libtorch ## The API documentation of all crates into target/doc/
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+clean: ## Remove what was built; keeps .libtorch/, .backbones/ and the cache of downloads
+	cargo clean
