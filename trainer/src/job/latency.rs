@@ -1,0 +1,49 @@
+//! How long a query takes from pixels to score on this machine: for the two sides of a gate to be compared by, not for a
+//! promise about servers.
+
+use std::path::Path;
+
+use inctrl_model::{Backbone, Device, Head, ImageLimits, Pixels, Precision, PromptFeatures, Residuals};
+use tokio::time::Instant;
+
+use super::JobError;
+use crate::data::{self, DatasetSpec};
+
+/// Queries that are timed, after those that warm up.
+const TIMED: usize = 100;
+const WARM_UP: usize = 5;
+
+/// Different images among them: content decides nothing.
+const IMAGES: usize = 5;
+
+/// Images of a data set are trusted more than those of a request.
+const LIMITS: ImageLimits = ImageLimits { max_bytes: 100 << 20, max_pixels: 100_000_000 };
+
+/// The time that 99 of 100 queries do not take longer than, in milliseconds.
+pub(super) fn p99_millis(backbone: &Path, head: &Path, data: &DatasetSpec) -> Result<f64, JobError> {
+    let unusable = |source| JobError::Backbone { folder: backbone.to_owned(), source };
+    let folder = backbone;
+    let backbone = Backbone::open(folder, Device::Cpu, Precision::Fp32).map_err(unusable)?;
+    let head = Head::load(head, Device::Cpu)?;
+    let pixels = first_images(&backbone, data)?;
+    let prompts = PromptFeatures::encode(&backbone, &pixels.iter().collect::<Vec<_>>(), "");
+    let prompts = prompts.map_err(unusable)?;
+    let mut times = Vec::with_capacity(TIMED);
+    for (number, query) in pixels.iter().cycle().take(WARM_UP + TIMED).enumerate() {
+        let began = Instant::now();
+        let features = backbone.stack(&[query]).and_then(|stacked| backbone.encode_images(&stacked));
+        let residuals = tch::no_grad(|| Ok(Residuals::new(&features?, &prompts))).map_err(unusable)?;
+        head.score(&residuals, &prompts)?;
+        if WARM_UP <= number {
+            times.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[(TIMED * 99).div_ceil(100) - 1])
+}
+
+fn first_images(backbone: &Backbone, data: &DatasetSpec) -> Result<Vec<Pixels>, JobError> {
+    let dataset = data::open(data)?;
+    let paths = dataset.samples.iter().map(|sample| &sample.path).take(IMAGES);
+    paths.map(|path| super::self_test::load(path, &backbone.info().preprocess, &LIMITS)).collect()
+}

@@ -1,0 +1,70 @@
+//! The artifact's self-test: images of the gate and what the new head says of them.
+
+use std::path::Path;
+
+use inctrl_model::{Backbone, Device, Head, ImageLimits, Pixels, Precision, Preprocess, SelfTest};
+use inctrl_storage::manifest::HEAD_NAME;
+
+use super::JobError;
+use super::inputs::Inputs;
+use crate::config::TrainConfig;
+use crate::data::{self, DataError, Dataset, Sample};
+use crate::features::FeatureError;
+
+/// Prompt images and queries: 0.7 MB at 240 pixels, within what the operator hands on by itself.
+const PROMPTS: usize = 2;
+const QUERIES: usize = 2;
+
+/// Scores on other devices and in bfloat16 are within this of float32 on a CPU.
+const TOLERANCE: f64 = 0.02;
+
+/// Images of a data set are trusted more than those of a request.
+const LIMITS: ImageLimits = ImageLimits { max_bytes: 100 << 20, max_pixels: 100_000_000 };
+
+/// Inputs, what must come of them, and how close.
+pub(super) struct Test {
+    pub(super) inputs: SelfTest,
+    pub(super) expected: Vec<f64>,
+    pub(super) tolerance: f64,
+}
+
+/// Of the first category of the gate that has normal and anomalous images enough.
+pub(super) fn make(config: &TrainConfig, inputs: &Inputs) -> Result<Test, JobError> {
+    let folder = inputs.backbone.clone();
+    let backbone = Backbone::open(&folder, Device::Cpu, Precision::Fp32)
+        .map_err(|source| JobError::Backbone { folder, source })?;
+    let head = Head::load(&config.out.join(HEAD_NAME), Device::Cpu)?;
+    let dataset = data::open(&inputs.gate.spec)?;
+    let preprocess = &backbone.info().preprocess;
+    let (category, normals, anomalous) = category(&dataset)?;
+    let pixels = |samples: &[&Sample]| -> Result<Vec<Pixels>, JobError> {
+        samples.iter().map(|sample| load(&sample.path, preprocess, &LIMITS)).collect()
+    };
+    let (prompts, normal) = normals.split_at(PROMPTS);
+    let queries: Vec<&Sample> = normal.iter().chain(&anomalous).copied().collect();
+    let test = SelfTest::new(category, preprocess, &pixels(prompts)?, &pixels(&queries)?);
+    let scores = test.scores(&backbone, &head)?;
+    Ok(Test { inputs: test, expected: scores.into_iter().map(f64::from).collect(), tolerance: TOLERANCE })
+}
+
+/// A category with enough normal images for the prompts and a query, and an anomalous one.
+fn category(dataset: &Dataset) -> Result<(&str, Vec<&Sample>, Vec<&Sample>), JobError> {
+    for (name, positions) in dataset.by_category() {
+        let samples = positions.iter().map(|&position| &dataset.samples[position]);
+        let (anomalous, normal): (Vec<&Sample>, Vec<&Sample>) = samples.partition(|it| it.is_anomalous());
+        if PROMPTS + QUERIES / 2 <= normal.len() && QUERIES / 2 <= anomalous.len() {
+            let normal = normal.into_iter().take(PROMPTS + QUERIES / 2).collect();
+            return Ok((name, normal, anomalous.into_iter().take(QUERIES / 2).collect()));
+        }
+    }
+    let (name, root) = (dataset.name.clone(), dataset.root.clone());
+    Err(DataError::NoAnomalies { name, root }.into())
+}
+
+/// An image as the backbone sees it.
+pub(super) fn load(path: &Path, preprocess: &Preprocess, limits: &ImageLimits) -> Result<Pixels, JobError> {
+    let bytes =
+        std::fs::read(path).map_err(|source| FeatureError::ReadImage { path: path.to_owned(), source })?;
+    let pixels = preprocess.load(&bytes, limits);
+    Ok(pixels.map_err(|source| FeatureError::Image { path: path.to_owned(), source })?)
+}

@@ -1,0 +1,90 @@
+//! Interrupted runs, and folders that hold something already.
+
+use std::ops::ControlFlow;
+
+use inctrl_model::HeadKind;
+use inctrl_trainer::config::TrainConfig;
+use inctrl_trainer::run::{Ending, run};
+use inctrl_trainer::train::TrainError;
+
+use crate::fixture::{fixture, names_in, out};
+
+fn whole(config: &TrainConfig) -> Ending {
+    run(config, false, &mut |_| ControlFlow::Continue(())).unwrap()
+}
+
+/// Runs `epochs` more epochs, then stops as if the process had ended.
+fn stopped_after(config: &TrainConfig, epochs: usize) -> Ending {
+    let mut seen = 0;
+    run(config, false, &mut |_| {
+        seen += 1;
+        if seen == epochs { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_resumed_run_gives_bit_for_bit_what_an_uninterrupted_one_gives() {
+    let fixture = fixture();
+    for kind in [HeadKind::Paper, HeadKind::Contextual] {
+        let ((_one, straight), (_other, interrupted)) = (out(), out());
+        whole(&fixture.config(kind, &straight));
+        let config = fixture.config(kind, &interrupted);
+        assert!(matches!(stopped_after(&config, 1), Ending::Stopped));
+        assert_eq!(names_in(&interrupted), ["checkpoint.safetensors"]);
+        assert!(matches!(stopped_after(&config, 1), Ending::Stopped));
+        assert!(matches!(whole(&config), Ending::Trained(_)));
+        for name in ["head.safetensors", "loss-curve.json"] {
+            let [one, other] = [&straight, &interrupted].map(|out| std::fs::read(out.join(name)).unwrap());
+            assert_eq!(one, other, "{name} of a {kind} head must be the same");
+        }
+        assert_eq!(names_in(&interrupted), ["head.safetensors", "loss-curve.json", "manifest.json"]);
+    }
+}
+
+#[test]
+fn the_checkpoint_of_other_settings_is_refused_and_left_as_it_is() {
+    let fixture = fixture();
+    let (_folder, out) = out();
+    stopped_after(&fixture.config(HeadKind::Contextual, &out), 1);
+    let before = std::fs::read(out.join("checkpoint.safetensors")).unwrap();
+    let mut settings = fixture.settings(HeadKind::Contextual, &out);
+    settings.seed = 8;
+    settings.training.learning_rate = Some(0.5);
+    let other = TrainConfig::new(settings).unwrap();
+    let refused = run(&other, false, &mut |_| ControlFlow::Continue(())).unwrap_err();
+    let said = refused.to_string();
+    assert!(said.contains("another learningRate, seed;") && said.contains("--restart"), "{said}");
+    assert_eq!(std::fs::read(out.join("checkpoint.safetensors")).unwrap(), before);
+    assert!(matches!(run(&other, true, &mut |_| ControlFlow::Continue(())).unwrap(), Ending::Trained(_)));
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused_with_the_way_out() {
+    let fixture = fixture();
+    let (_folder, out) = out();
+    let config = fixture.config(HeadKind::Contextual, &out);
+    stopped_after(&config, 1);
+    let path = out.join("checkpoint.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    for damaged in [&bytes[..bytes.len() - 3], b"nothing".as_slice()] {
+        std::fs::write(&path, damaged).unwrap();
+        let refused = run(&config, false, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(matches!(refused, TrainError::Checkpoint { .. }), "{refused:?}");
+        assert!(refused.to_string().contains("--restart"), "{refused}");
+    }
+}
+
+#[test]
+fn a_head_that_is_there_is_not_trained_again_and_never_overwritten() {
+    let fixture = fixture();
+    let (_folder, out) = out();
+    let config = fixture.config(HeadKind::Contextual, &out);
+    whole(&config);
+    let before = std::fs::read(out.join("manifest.json")).unwrap();
+    assert!(matches!(whole(&config), Ending::AlreadyThere(_)));
+    let other = fixture.config(HeadKind::Paper, &out);
+    let refused = run(&other, true, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
+    assert!(refused.contains("head") && refused.contains("give another --out"), "{refused}");
+    assert_eq!(std::fs::read(out.join("manifest.json")).unwrap(), before);
+}
