@@ -1,0 +1,199 @@
+//! Prompt sets: kept on disk by name, their features kept in the scorer by content.
+//!
+//! A request holds a [`PromptLease`] from its admission to its answer; features that nobody holds and the cache has
+//! let go of are forgotten by the scorer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use inctrl_model::{ImageLimits, Preprocess};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::decode::{CpuPool, decode};
+use crate::failure::{Failure, Quota};
+use crate::ids::ResourceId;
+use crate::request::{ImageInput, PromptImages, PromptSource};
+use crate::scorer::{Garbage, Job, PromptKey, ScorerError};
+
+mod cache;
+mod content;
+mod file;
+mod store;
+
+pub(crate) use cache::FeatureCache;
+pub(crate) use store::StoreError;
+pub(crate) use store::{PromptSetInfo, Store};
+
+/// Prompt sets that are encoded or wait for it: each holds its images in memory, and a scorer takes about a second for
+/// one on a CPU.
+const MOST_PENDING: usize = 32;
+/// When a caller may try again: about the time of one prompt set on a CPU.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Features of a prompt set, held in the scorer for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct PromptLease {
+    key: PromptKey,
+    digest: String,
+    bytes: usize,
+    garbage: Arc<Garbage>,
+}
+
+impl PromptLease {
+    pub(crate) fn new(key: PromptKey, digest: String, bytes: usize, garbage: Arc<Garbage>) -> Self {
+        Self { key, digest, bytes, garbage }
+    }
+
+    pub(crate) fn key(&self) -> PromptKey {
+        self.key
+    }
+
+    /// Digest of the content.
+    pub(crate) fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
+impl Drop for PromptLease {
+    fn drop(&mut self) {
+        self.garbage.forget_prompts(self.key);
+    }
+}
+
+/// What prompt sets are made with.
+#[derive(Debug)]
+pub(crate) struct PromptsSpec {
+    pub(crate) store: Arc<Store>,
+    pub(crate) cache: FeatureCache,
+    /// Weak: the batching worker alone decides when the scorer ends.
+    pub(crate) jobs: mpsc::WeakSender<Job>,
+    pub(crate) pool: Arc<CpuPool>,
+    pub(crate) preprocess: Preprocess,
+    pub(crate) limits: ImageLimits,
+    pub(crate) garbage: Arc<Garbage>,
+}
+
+/// Prompt sets and their features; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Prompts {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    spec: PromptsSpec,
+    next_key: AtomicU64,
+    pending: Arc<Semaphore>,
+}
+
+impl Prompts {
+    pub(crate) fn new(spec: PromptsSpec) -> Self {
+        let pending = Arc::new(Semaphore::new(MOST_PENDING));
+        Self { shared: Arc::new(Shared { spec, next_key: AtomicU64::new(0), pending }) }
+    }
+
+    /// The features of a prompt set, and whether they were cached.
+    pub(crate) async fn lease(&self, source: &PromptSource) -> Result<(Arc<PromptLease>, bool), Failure> {
+        let PromptsSpec { store, cache, pool, .. } = &self.shared.spec;
+        match source {
+            PromptSource::Stored(id) => {
+                let info = store.get(id)?;
+                let read = async {
+                    let _pending = self.pend()?;
+                    let (store, kept) = (Arc::clone(store), Arc::clone(&info));
+                    let content = pool.run("reading a prompt set", move || store.read(&kept)).await??;
+                    self.encode(content, info.digest.clone(), "prompt_set").await
+                };
+                cache.get_or_compute(&info.digest, read).await
+            }
+            PromptSource::Inline(content) => {
+                let (digest, content) = self.digest(content.clone()).await?;
+                let field = "inline_prompts.normal_images";
+                let encode = async {
+                    let _pending = self.pend()?;
+                    self.encode(content, digest.clone(), field).await
+                };
+                cache.get_or_compute(&digest, encode).await
+            }
+        }
+    }
+
+    /// Encodes a prompt set, then keeps it; it is on disk when this returns.
+    pub(crate) async fn create(
+        &self,
+        id: ResourceId,
+        content: PromptImages,
+    ) -> Result<Arc<PromptSetInfo>, Failure> {
+        let (digest, content) = self.digest(content).await?;
+        // Goes on when the caller leaves: the features are wanted as long as the caller tries again.
+        let (this, key, kept, pending) = (self.clone(), digest.clone(), content.clone(), self.pend()?);
+        let warming = tokio::spawn(async move {
+            let _pending = pending;
+            let encode = this.encode(kept, key.clone(), "prompts.normal_images");
+            this.shared.spec.cache.get_or_compute(&key, encode).await
+        });
+        warming.await.map_err(|_| Failure::Panicked { doing: "encoding a prompt set" })??;
+        let PromptsSpec { store, pool, .. } = &self.shared.spec;
+        let store = Arc::clone(store);
+        pool.run("storing a prompt set", move || store.create(&id, &content, &digest)).await?
+    }
+
+    pub(crate) fn get(&self, id: &ResourceId) -> Result<Arc<PromptSetInfo>, Failure> {
+        self.shared.spec.store.get(id)
+    }
+
+    pub(crate) fn list(&self, after: Option<&ResourceId>, most: usize) -> (Vec<Arc<PromptSetInfo>>, bool) {
+        self.shared.spec.store.list(after, most)
+    }
+
+    pub(crate) async fn delete(&self, id: ResourceId, etag: Option<String>) -> Result<(), Failure> {
+        let PromptsSpec { store, pool, .. } = &self.shared.spec;
+        let store = Arc::clone(store);
+        pool.run("deleting a prompt set", move || store.delete(&id, etag.as_deref())).await?
+    }
+
+    async fn digest(&self, content: PromptImages) -> Result<(String, PromptImages), Failure> {
+        let hash = move || (content::digest(&content), content);
+        self.shared.spec.pool.run("hashing a prompt set", hash).await
+    }
+
+    /// Decodes the images and has the scorer encode them; `field` is where they stand in the request.
+    async fn encode(
+        &self,
+        content: PromptImages,
+        digest: String,
+        field: &'static str,
+    ) -> Result<Arc<PromptLease>, Failure> {
+        let PromptsSpec { jobs, pool, preprocess, limits, garbage, .. } = &self.shared.spec;
+        let PromptImages { object_class, images } = content;
+        let decoded = images.into_iter().enumerate().map(|(index, image): (usize, ImageInput)| {
+            let (preprocess, limits) = (preprocess.clone(), *limits);
+            async move {
+                let pixels = pool.run("decoding", move || decode(&image, &preprocess, &limits)).await?;
+                pixels.map_err(|error| Failure::Image {
+                    field: format!("{field}[{index}]"),
+                    source: Arc::new(error),
+                })
+            }
+        });
+        let images = try_join_all(decoded).await?;
+        let key = PromptKey(self.shared.next_key.fetch_add(1, Ordering::Relaxed));
+        let (reply, answer) = oneshot::channel();
+        let job = Job::EncodePrompts { key, images, object_class, reply };
+        let jobs = jobs.upgrade().ok_or(Failure::Draining)?;
+        jobs.send(job).await.map_err(|_| Failure::Scorer(ScorerError::Ended))?;
+        let bytes = answer.await.map_err(|_| Failure::Scorer(ScorerError::Ended))??;
+        Ok(Arc::new(PromptLease::new(key, digest, bytes, Arc::clone(garbage))))
+    }
+
+    fn pend(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let pending = Arc::clone(&self.shared.pending);
+        pending.try_acquire_owned().map_err(|_| Failure::Overloaded {
+            quota: Quota::PendingPromptSets,
+            limit: MOST_PENDING,
+            retry_after: RETRY_AFTER,
+        })
+    }
+}
