@@ -1,0 +1,121 @@
+//! What a failed call means, and how long to wait before the next attempt.
+
+use std::error::Error;
+use std::time::Duration;
+
+use tonic::{Code, Status, TimeoutExpired};
+use tonic_types::StatusExt as _;
+
+/// Wait before the second attempt; doubled before each further one.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// Longest wait: a server that is back is noticed so soon.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
+/// What a failed call means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nobody answered, or who answered is starting or stopping: another attempt may succeed.
+    Unreachable,
+    /// The server asks to come back later, at the soonest after this time.
+    Overloaded(Duration),
+    /// No answer within `--timeout`, by this side's clock.
+    TimedOut,
+    /// Server and client do not trust each other's certificates.
+    Untrusted,
+    /// The server's last word.
+    Refused,
+}
+
+impl Verdict {
+    /// Reads a status. One that has a source was made on this side, from a broken connection.
+    pub(crate) fn of(status: &Status) -> Self {
+        if chain(status).any(<dyn Error>::is::<TimeoutExpired>) {
+            return Self::TimedOut;
+        }
+        if chain(status).any(is_distrust) {
+            return Self::Untrusted;
+        }
+        if status.source().is_some() {
+            return Self::Unreachable;
+        }
+        match status.code() {
+            Code::Unavailable => Self::Unreachable,
+            Code::ResourceExhausted => match status.get_details_retry_info() {
+                Some(info) => Self::Overloaded(info.retry_delay.unwrap_or_default()),
+                None => Self::Refused,
+            },
+            _ => Self::Refused,
+        }
+    }
+}
+
+/// Certificate trouble arrives as an I/O error about the data, never about the connection.
+fn is_distrust(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData)
+}
+
+/// The causes of an error, outermost first, without itself.
+pub(crate) fn chain<'a>(error: &'a (dyn Error + 'a)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&error| error.source())
+}
+
+/// How long to wait after the `attempt`th failed attempt (from 1), at least `asked`; a random half spreads those
+/// that failed together.
+pub(crate) fn wait(attempt: u32, asked: Duration) -> Duration {
+    wait_with(attempt, asked, rand::random_range(0.5..=1.0))
+}
+
+fn wait_with(attempt: u32, asked: Duration, share: f64) -> Duration {
+    let doubled = FIRST_WAIT.saturating_mul(1 << (attempt.clamp(1, 16) - 1));
+    let own = doubled.min(LONGEST_WAIT).mul_f64(share);
+    asked.min(LONGEST_WAIT * 10) + own
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let waits = [1, 2, 3, 6, 60].map(|attempt| wait_with(attempt, Duration::ZERO, 1.0).as_millis());
+        assert_eq!(waits, [100, 200, 400, 3000, 3000]);
+    }
+
+    #[test]
+    fn half_of_a_wait_is_random_and_what_the_server_asks_is_added() {
+        assert_eq!(wait_with(1, Duration::from_millis(250), 0.5), Duration::from_millis(300));
+        let drawn = wait(2, Duration::ZERO);
+        assert!(
+            (Duration::from_millis(100)..=Duration::from_millis(200)).contains(&drawn),
+            "{drawn:?} must lie between half and all of the wait"
+        );
+    }
+
+    #[test]
+    fn only_overload_with_a_delay_is_worth_another_attempt() {
+        let delay = Duration::from_millis(70);
+        let overload = Status::with_error_details(
+            Code::ResourceExhausted,
+            "queue is full",
+            ErrorDetails::with_retry_info(Some(delay)),
+        );
+        assert_eq!(Verdict::of(&overload), Verdict::Overloaded(delay));
+        assert_eq!(Verdict::of(&Status::resource_exhausted("too large")), Verdict::Refused);
+    }
+
+    #[test]
+    fn codes_that_the_server_sends_keep_their_meaning() {
+        assert_eq!(Verdict::of(&Status::unavailable("draining")), Verdict::Unreachable);
+        assert_eq!(Verdict::of(&Status::deadline_exceeded("late")), Verdict::Refused);
+        assert_eq!(Verdict::of(&Status::not_found("none")), Verdict::Refused);
+        assert_eq!(Verdict::of(&Status::unknown("who knows")), Verdict::Refused);
+    }
+
+    #[test]
+    fn a_broken_connection_is_unreachable_whatever_its_code() {
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert_eq!(Verdict::of(&Status::from_error(Box::new(broken))), Verdict::Unreachable);
+    }
+}
