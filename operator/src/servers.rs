@@ -1,0 +1,332 @@
+//! The scoring servers: which there are, what each is to have, what each reports.
+//!
+//! A server is told everything that it is to have in one message, so what it is told is put together from all models that
+//! select it. What a model is to have follows from its status; [`Fleet::adopt`] puts all of them in before the first
+//! message of a new leader, for a model that is missing from a message is one that the server drops.
+//!
+//! ```text
+//! pods --discovery--> Server --link--> WatchRolloutStatus --> report --> plan
+//! plan --Push--> Fleet.desired --compose--> ApplyRollout(epoch, generation, all models)
+//! ```
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use inctrl_proto::v1::ModelRollout;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+
+use crate::controller::observation::ServerView;
+use crate::controller::observe::fleet_name;
+use crate::controller::plan::{Desired, Reach};
+use crate::crd::{InCTRLModel, Serving};
+use crate::metrics::Metrics;
+
+mod compose;
+mod discovery;
+mod heads;
+mod link;
+mod report;
+
+pub use discovery::{Address, Found, locate};
+pub use heads::Heads;
+use link::Link;
+pub use link::{Dialer, PushError, TlsFiles};
+
+/// Which model, by where it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModelKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl ModelKey {
+    /// The key of an object.
+    pub fn of(model: &InCTRLModel) -> Self {
+        Self { namespace: model.namespace().unwrap_or_default(), name: model.name_any() }
+    }
+}
+
+/// What a model is to have, and on which servers.
+#[derive(Debug, Clone)]
+struct Wanted {
+    labels: BTreeMap<String, String>,
+    /// Name that requests ask for.
+    model: String,
+    desired: Desired,
+    /// Port of servers whose pods name none.
+    port: u16,
+    /// Secret of the artifact store.
+    secret: Option<String>,
+}
+
+/// Called with the models whose servers have something new to say.
+pub type Notify = Arc<dyn Fn(&ModelKey) + Send + Sync>;
+
+/// All servers and all that they are to have.
+pub struct Fleet {
+    dialer: Dialer,
+    heads: Heads,
+    notify: Notify,
+    metrics: Metrics,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Epoch of our leadership; none while another leads, and then nothing is dialled.
+    epoch: Option<i64>,
+    wanted: BTreeMap<ModelKey, Wanted>,
+    links: BTreeMap<(String, String), Arc<Link>>,
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fleet").finish_non_exhaustive()
+    }
+}
+
+fn selects(labels: &BTreeMap<String, String>, of_pod: &BTreeMap<String, String>) -> bool {
+    !labels.is_empty() && labels.iter().all(|(key, value)| of_pod.get(key) == Some(value))
+}
+
+impl Fleet {
+    /// No servers yet.
+    pub fn new(dialer: Dialer, heads: Heads, notify: Notify, metrics: Metrics) -> Self {
+        Self { dialer, heads, notify, metrics, state: Mutex::default() }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Begins to lead: takes in what every model is to have.
+    pub fn adopt<'a>(&self, epoch: i64, models: impl Iterator<Item = &'a InCTRLModel>) {
+        let wanted = models.filter_map(|model| {
+            let status = model.status.clone().unwrap_or_default();
+            let mut desired = Desired::of(&status, None).ok()?;
+            // Which server is the first to load a candidate is not known yet; those that have it keep it.
+            if status.canary.is_some_and(|canary| canary.step.is_none()) {
+                desired.reach = Reach::Holders;
+            }
+            Some((ModelKey::of(model), Wanted::of(model, desired)))
+        });
+        let wanted = wanted.collect();
+        self.with(|state| {
+            state.epoch = Some(epoch);
+            state.wanted = wanted;
+        });
+    }
+
+    /// Ceases to lead: lets go of all servers.
+    pub fn retire(&self) {
+        self.with(|state| *state = State::default());
+    }
+
+    /// Takes in which pods there are. Servers that are new are dialled, those that are gone are let go.
+    pub fn saw_pods(self: &Arc<Self>, pods: &[Arc<Pod>]) {
+        let found = self.with(|state| {
+            state.epoch?;
+            let all = state.wanted.iter().map(|(key, wanted)| (key.namespace.clone(), wanted.labels.clone()));
+            Some(all.collect::<BTreeSet<_>>())
+        });
+        let Some(selectors) = found else { return };
+        let mut present = BTreeMap::new();
+        for pod in pods {
+            let namespace = pod.namespace().unwrap_or_default();
+            if selectors.iter().any(|(of, labels)| *of == namespace && selects(labels, pod.labels()))
+                && let Some(found) = locate(pod)
+            {
+                present.insert((namespace, pod.name_any()), found);
+            }
+        }
+        let (gone, changed) = self.with(|state| {
+            let gone: Vec<_> = state
+                .links
+                .iter()
+                .filter(|(key, link)| present.get(*key).is_none_or(|found| !link.is_to(found)))
+                .map(|(key, link)| (key.clone(), Arc::clone(link)))
+                .collect();
+            for (key, _) in &gone {
+                state.links.remove(key);
+            }
+            let mut changed: Vec<_> = gone.iter().map(|(_, link)| Arc::clone(link)).collect();
+            for (key, found) in present {
+                if let Entry::Vacant(place) = state.links.entry(key) {
+                    let (uid, address) = place.key().clone();
+                    let link = place.insert(Arc::new(Link::new(uid, address, found)));
+                    changed.push(Arc::clone(link));
+                }
+            }
+            (gone, changed)
+        });
+        for (_, link) in &gone {
+            link.close();
+        }
+        for link in changed {
+            if !link.is_closed() {
+                let port = self.port(&link);
+                link::follow(&link, self.dialer.clone(), port, self.teller(&link));
+            }
+            self.tell_models_of(&link);
+        }
+    }
+
+    /// Port of a server whose pod names none: what the first model that selects it says.
+    fn port(&self, link: &Link) -> u16 {
+        self.with(|state| {
+            let mut wanted =
+                state.wanted.iter().filter(|(key, wanted)| link.is_selected(&key.namespace, &wanted.labels));
+            wanted.next().map_or(8443, |(_, wanted)| wanted.port)
+        })
+    }
+
+    fn teller(self: &Arc<Self>, link: &Arc<Link>) -> impl Fn() + Send + Sync + 'static + use<> {
+        let (fleet, link) = (Arc::downgrade(self), Arc::downgrade(link));
+        move || {
+            if let (Some(fleet), Some(link)) = (fleet.upgrade(), link.upgrade()) {
+                fleet.tell_models_of(&link);
+            }
+        }
+    }
+
+    fn tell_models_of(&self, link: &Link) {
+        let keys = self.with(|state| {
+            let selecting =
+                state.wanted.iter().filter(|(key, wanted)| link.is_selected(&key.namespace, &wanted.labels));
+            selecting.map(|(key, _)| key.clone()).collect::<Vec<_>>()
+        });
+        for key in keys {
+            (self.notify)(&key);
+        }
+    }
+
+    /// What the servers of a model report of it; none while another leads.
+    pub fn views(&self, namespace: &str, serving: &Serving, model: &str) -> Option<Vec<ServerView>> {
+        let links = self.with(|state| {
+            state.epoch?;
+            let selected = state
+                .links
+                .values()
+                .filter(|link| link.is_selected(namespace, &serving.selector.match_labels));
+            Some(selected.map(Arc::clone).collect::<Vec<_>>())
+        })?;
+        // A server that was found and not yet asked is neither there nor silent: wait for its first answer.
+        if links.iter().any(|link| link.is_fresh()) {
+            return None;
+        }
+        Some(
+            links
+                .iter()
+                .map(|link| ServerView { name: link.pod.clone(), report: link.report(model) })
+                .collect(),
+        )
+    }
+
+    /// How many servers answer, and how many do not.
+    pub fn count(&self) -> (usize, usize) {
+        let links = self.with(|state| state.links.values().map(Arc::clone).collect::<Vec<_>>());
+        let answering = links.iter().filter(|link| link.answers()).count();
+        (answering, links.len() - answering)
+    }
+
+    /// Takes in what a model is to have, and tells every server that it selects and that answers.
+    pub async fn push(&self, key: &ModelKey, model: &InCTRLModel, desired: Desired) -> Result<(), PushError> {
+        self.with(|state| state.wanted.insert(key.clone(), Wanted::of(model, desired)));
+        let mut first = None;
+        for link in self.links_of(key, &model.spec.serving) {
+            // One that does not answer is told when it does again; it must not make the round fail for the others.
+            if !link.answers() {
+                continue;
+            }
+            if let Err(error) = self.tell(&link).await {
+                first = first.or(Some(error));
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Takes a model from its servers; whether every one that answers has dropped it.
+    pub async fn withdraw(&self, key: &ModelKey, model: &InCTRLModel) -> bool {
+        let links = self.links_of(key, &model.spec.serving);
+        self.with(|state| state.wanted.remove(key));
+        let name = fleet_name(model);
+        let holds = |link: &Link| link.report(&name).is_some_and(|report| report.knows_model);
+        let mut done = true;
+        for link in links {
+            // One that does not answer drops the model when it next hears of us.
+            if holds(&link) {
+                done &= self.tell(&link).await.is_ok() && !holds(&link);
+            }
+        }
+        done
+    }
+
+    /// Forgets a model that is gone.
+    pub fn forget(&self, key: &ModelKey) {
+        self.with(|state| state.wanted.remove(key));
+    }
+
+    /// Takes in a model of which nothing is to be told yet, so that its servers are found; whether it is new.
+    pub fn note(&self, key: &ModelKey, model: &InCTRLModel) -> bool {
+        self.with(|state| {
+            let new = state.epoch.is_some() && !state.wanted.contains_key(key);
+            if new {
+                state.wanted.insert(key.clone(), Wanted::of(model, Desired::default()));
+            }
+            new
+        })
+    }
+
+    fn links_of(&self, key: &ModelKey, serving: &Serving) -> Vec<Arc<Link>> {
+        let labels = &serving.selector.match_labels;
+        self.with(|state| {
+            let selected = state.links.values().filter(|link| link.is_selected(&key.namespace, labels));
+            selected.map(Arc::clone).collect()
+        })
+    }
+
+    /// Sends a server all that it is to have.
+    async fn tell(&self, link: &Link) -> Result<(), PushError> {
+        // One message at a time and server: what is put together later is sent later.
+        let mut turn = link.turn().await;
+        let (epoch, wanted) = self.with(|state| {
+            let mine =
+                state.wanted.iter().filter(|(key, wanted)| link.is_selected(&key.namespace, &wanted.labels));
+            let mine = mine.map(|(key, wanted)| (key.clone(), wanted.clone())).collect::<Vec<_>>();
+            (state.epoch, mine)
+        });
+        let epoch = epoch.ok_or(PushError::NotLeading)?;
+        let mut models: Vec<ModelRollout> = Vec::with_capacity(wanted.len());
+        for (key, wanted) in wanted {
+            let known = link.report(&wanted.model).unwrap_or_default();
+            let rollout = compose::compose(&self.heads, &key, &wanted, &link.pod, &known).await?;
+            models.extend(rollout);
+        }
+        let sent = link.send(&mut turn, epoch, models).await;
+        self.metrics.push(match &sent {
+            Ok(()) => "applied",
+            Err(PushError::Stale { .. } | PushError::Refused { .. }) => "refused",
+            Err(PushError::NotLeading | PushError::Unreachable { .. } | PushError::Cluster(_)) => "failed",
+        });
+        sent
+    }
+}
+
+impl Wanted {
+    fn of(model: &InCTRLModel, desired: Desired) -> Self {
+        Self {
+            labels: model.spec.serving.selector.match_labels.clone(),
+            model: fleet_name(model),
+            port: u16::try_from(model.spec.serving.port).unwrap_or(8443),
+            secret: model.spec.artifacts.secret_ref.as_ref().map(|secret| secret.name.clone()),
+            desired,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! What is watched: models, their Jobs, pods. Each watch has a back-off of its own, so that one that is refused does not hold up
+//! the others, and a sign of life, so that one that hangs is seen.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use http::{Request, Response};
+use kube::api::Api;
+use kube::client::Body;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::{WatchStreamExt as _, reflector::Lookup};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+/// How long the API server keeps one watch call open. Below the four minutes after which load balancers drop idle ones.
+pub const WATCH_SECONDS: u32 = 200;
+
+/// A watch that was not heard of for so long hangs: three calls, with the time that a dead one takes to be noticed.
+pub const LONGEST_SILENCE: Duration = Duration::from_secs(3 * (WATCH_SECONDS as u64 + 5));
+
+/// The kinds watched, by the last segment of their paths.
+pub const KINDS: [&str; 3] = ["inctrlmodels", "jobs", "pods"];
+
+/// When each watch was last known to be alive: its call was answered. A call lasts [`WATCH_SECONDS`] at most, so a live watch is
+/// heard of at least that often, whether anything happens or not.
+#[derive(Debug, Clone)]
+pub struct SignsOfLife {
+    start: Instant,
+    seconds: Arc<[AtomicU64; KINDS.len()]>,
+}
+
+impl Default for SignsOfLife {
+    fn default() -> Self {
+        Self { start: Instant::now(), seconds: Arc::default() }
+    }
+}
+
+impl SignsOfLife {
+    fn note(&self, kind: &str) {
+        if let Some(place) = KINDS.iter().position(|known| *known == kind) {
+            self.seconds[place].store(self.start.elapsed().as_secs(), Ordering::Relaxed);
+        }
+    }
+
+    /// Time since each watch was last heard of.
+    pub fn ages(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        let now = self.start.elapsed().as_secs();
+        let heard = |place: usize| self.seconds[place].load(Ordering::Relaxed);
+        let ages = KINDS.into_iter().enumerate();
+        ages.map(move |(place, kind)| (kind, Duration::from_secs(now.saturating_sub(heard(place)))))
+    }
+
+    /// Fails when a watch hangs.
+    pub fn check(&self) -> Result<(), String> {
+        match self.ages().find(|(_, age)| *age > LONGEST_SILENCE) {
+            Some((kind, age)) => Err(format!("the watch of {kind} was not heard of for {} s", age.as_secs())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<S> Layer<S> for SignsOfLife {
+    type Service = Listening<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Listening { inner, signs: self.clone() }
+    }
+}
+
+/// Notes the answers to watch calls.
+#[derive(Debug, Clone)]
+pub struct Listening<S> {
+    inner: S,
+    signs: SignsOfLife,
+}
+
+/// Kind that a call watches, if it is a watch.
+fn watched<B>(request: &Request<B>) -> Option<&'static str> {
+    let query = request.uri().query()?;
+    query.split('&').find(|pair| matches!(*pair, "watch=true" | "watch=1"))?;
+    let last = request.uri().path().rsplit('/').next()?;
+    KINDS.into_iter().find(|kind| *kind == last)
+}
+
+impl<S, B> Service<Request<Body>> for Listening<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let kind = watched(&request);
+        let signs = self.signs.clone();
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await?;
+            if let Some(kind) = kind.filter(|_| answer.status().is_success()) {
+                signs.note(kind);
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// What a watch tells of.
+#[derive(Debug, Clone, Copy)]
+pub enum Seen<'a, K> {
+    /// An object is there, or has changed.
+    Changed(&'a K),
+    /// An object is gone.
+    Gone(&'a K),
+    /// Everything was listed anew.
+    Listed,
+}
+
+/// Watches until the end of the process: keeps the cache, leaves out of it what nobody reads, tells of what happened.
+pub async fn watch<K>(
+    kind: &'static str,
+    api: Api<K>,
+    labels: Option<String>,
+    mut writer: Writer<K>,
+    strip: fn(&mut K),
+    tell: impl Fn(Seen<'_, K>),
+) where
+    K: kube::Resource + Lookup + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    <K as Lookup>::DynamicType: Eq + std::hash::Hash + Clone,
+{
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+    if let Some(labels) = labels {
+        config = config.labels(&labels);
+    }
+    let events = watcher(api, config).default_backoff().modify(strip);
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                let error = inctrl_telemetry::Chain(&error).to_string();
+                tracing::warn!(kind, error, "watch failed; it is tried again");
+                continue;
+            }
+        };
+        writer.apply_watcher_event(&event);
+        match &event {
+            Event::Apply(object) => tell(Seen::Changed(object)),
+            Event::Delete(object) => tell(Seen::Gone(object)),
+            Event::InitDone => tell(Seen::Listed),
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(uri: &str) -> Request<()> {
+        Request::builder().uri(uri).body(()).unwrap()
+    }
+
+    #[test]
+    fn only_watch_calls_are_signs_of_life() {
+        assert_eq!(
+            watched(&request("https://x/apis/batch/v1/jobs?&watch=true&timeoutSeconds=200")),
+            Some("jobs")
+        );
+        assert_eq!(watched(&request("https://x/api/v1/namespaces/a/pods?watch=true")), Some("pods"));
+        assert_eq!(watched(&request("https://x/apis/batch/v1/jobs?limit=500")), None);
+        assert_eq!(watched(&request("https://x/api/v1/secrets?watch=true")), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_hangs_is_told_while_others_live() {
+        let signs = SignsOfLife::default();
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_secs(200)).await;
+            signs.note("jobs");
+            signs.note("pods");
+        }
+        let said = signs.check().unwrap_err();
+        assert!(said.contains("inctrlmodels") && said.contains("800"), "{said}");
+        signs.note("inctrlmodels");
+        assert_eq!(signs.check(), Ok(()));
+    }
+}
