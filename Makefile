@@ -26,7 +26,7 @@ build: libtorch ## inctrl-server, inctrl-trainer and inctrl into target/release/
 
 test: libtorch ## Every test of the workspace
 	@scripts/require cargo compiler disk memory
-	cargo test --workspace --no-run
+	cargo build --workspace --bins --tests
 	@scripts/backbone $(TARGET)/debug/inctrl-trainer
 	INCTRL_TEST_PROGRAMS_BUILT=1 cargo test --workspace
 
