@@ -1,7 +1,8 @@
 //! What a query costs at the full ViT-B-16-plus-240 size: the backbone alone, a whole query with warm caches, and the
 //! authors' way, which encodes all text prompts and the prompt set again for every query.
 //!
-//! `cargo bench -p inctrl-model`; a few minutes on two cores. Weights are drawn: they cost what trained ones do.
+//! `cargo bench --workspace --bench query`, with `-- --device cuda:0` on a GPU; a few minutes on two cores. Weights are
+//! drawn: they cost what trained ones do.
 #![expect(clippy::unwrap_used, reason = "what a benchmark cannot do must end it")]
 
 #[expect(dead_code, reason = "only what the shared support draws is used here")]
@@ -12,11 +13,12 @@ use std::path::Path;
 #[expect(clippy::disallowed_types, reason = "a benchmark measures real time")]
 use std::time::Instant;
 
+use inctrl_model::device::{self, DeviceChoice};
 use inctrl_model::{
     Backbone, Device, Head, ImageLimits, Pixels, Precision, PromptFeatures, Residuals, Scores,
 };
 use support::generated;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Images of the prompt set.
 const SHOTS: usize = 4;
@@ -31,9 +33,23 @@ const SECONDS_PER_TIME: f64 = 6.0;
 /// long fills the context, so that encoding it is the authors' work.
 const FILLING_OBJECT_WORDS: usize = 80;
 
+/// Multiplications and additions of the image tower for one image: eleven whole blocks, and of the last one keys, values
+/// and the class token's row, over 226 tokens of width 896.
+const OPERATIONS_PER_IMAGE: f64 = {
+    let (tokens, width) = (226.0, 896.0);
+    let block = 2.0 * 12.0 * tokens * width * width + 4.0 * tokens * tokens * width;
+    let last = 2.0 * 2.0 * tokens * width * width;
+    let patches = 2.0 * 225.0 * 768.0 * width;
+    11.0 * block + last + patches
+};
+
+/// Side of the matrices whose product is the ceiling on a GPU; a quarter of it on a CPU.
+const PRODUCT_SIDE: i64 = 8192;
+
 /// A backbone with all that scoring needs.
 struct Bench {
     backbone: Backbone,
+    precision: Precision,
     head: Head,
     /// An encoded photograph.
     image: Vec<u8>,
@@ -43,40 +59,71 @@ struct Bench {
 #[expect(clippy::print_stdout, reason = "the table is what a benchmark is run for")]
 fn main() {
     inctrl_model::allocator::keep_freed_memory();
+    let device = device();
+    let batches: &[usize] = if device.is_cuda() { &[1, 8, 64] } else { &[1, 8] };
+    let precisions: &[Precision] = match device {
+        device if device.is_cuda() => &[Precision::Fp32, Precision::Bf16, Precision::Fp16],
+        _ => &[Precision::Fp32, Precision::Bf16],
+    };
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     generated::write_backbone(folder.path());
-    println!("ViT-B-16-plus-240 with drawn weights, K = {SHOTS}, {} threads", tch::get_num_threads());
     println!(
-        "{:>9} {:>6} {:>14} {:>14} {:>14}",
-        "precision", "batch", "backbone", "whole query", "authors' way"
+        "ViT-B-16-plus-240 with drawn weights, K = {SHOTS}, {}, {} threads",
+        device::name(device),
+        tch::get_num_threads()
+    );
+    println!("per image; the last column is the share of the rate of one large matrix product");
+    println!(
+        "{:>9} {:>6} {:>13} {:>13} {:>13} {:>8} {:>8}",
+        "precision", "batch", "backbone", "whole query", "authors' way", "ratio", "rate"
     );
     let mut scores = Vec::new();
-    for precision in [Precision::Fp32, Precision::Bf16] {
-        let bench = Bench::open(folder.path(), precision);
-        let authors = seconds(1, || bench.authors_way());
-        for batch in [1, BATCH] {
+    for &precision in precisions {
+        let bench = Bench::open(folder.path(), device, precision);
+        let authors = bench.seconds(1, || bench.authors_way());
+        let ceiling = bench.matrix_product_rate();
+        for &batch in batches {
             let pixels = bench.stack(batch);
-            let backbone = seconds(3, || bench.backbone.encode_images(&pixels).unwrap()) / batch as f64;
-            let query = seconds(3, || bench.queries(batch)) / batch as f64;
-            let times = format!("{:>11.1} ms {:>11.1} ms {authors:>12.2} s", 1e3 * backbone, 1e3 * query);
+            let encode = || bench.backbone.encode_images(&pixels).unwrap();
+            let backbone = bench.seconds(3, encode) / batch as f64;
+            let query = bench.seconds(3, || bench.queries(batch)) / batch as f64;
             println!(
-                "{precision:>9?} {batch:>6} {times}   {:.0} x less than the authors' way",
-                authors / query
+                "{:>9} {batch:>6} {:>10.2} ms {:>10.2} ms {:>11.2} s {:>6.0} x {:>6.0} %",
+                format!("{precision:?}"),
+                1e3 * backbone,
+                1e3 * query,
+                authors,
+                authors / query,
+                100.0 * OPERATIONS_PER_IMAGE / backbone / ceiling
             );
         }
+        if scores.is_empty() {
+            let decode = bench.seconds(3, || load(&bench.backbone, &bench.image));
+            println!("{:>9} of a whole query, decoding and resizing: {:.2} ms on one core", "", 1e3 * decode);
+        }
+        println!("{:>9} one large matrix product: {:.3} TFLOP/s", "", ceiling / 1e12);
         scores.push(bench.queries(1)[0].score);
     }
-    println!("score in bf16 differs from fp32 by {:.1e}", (scores[1] - scores[0]).abs());
+    for (precision, score) in precisions.iter().zip(&scores).skip(1) {
+        println!("score in {precision:?} differs from fp32 by {:.1e}", (score - scores[0]).abs());
+    }
+}
+
+/// `--device cpu|cuda:N` after `--`; the CPU where none is given.
+fn device() -> Device {
+    let words: Vec<String> = std::env::args().collect();
+    let named = words.iter().position(|word| word == "--device").map(|flag| words[flag + 1].parse());
+    named.unwrap_or(Ok(DeviceChoice::Cpu)).unwrap().open().unwrap().device
 }
 
 impl Bench {
-    fn open(folder: &Path, precision: Precision) -> Self {
-        let backbone = Backbone::open(folder, Device::Cpu, precision).unwrap();
-        let head = generated::head(backbone.info());
+    fn open(folder: &Path, device: Device, precision: Precision) -> Self {
+        let backbone = Backbone::open(folder, device, precision).unwrap();
+        let head = generated::head(backbone.info(), device);
         let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/official-parity/images/q1.jpg");
         let image = std::fs::read(image).unwrap();
         let prompts = encode_prompts(&backbone, &image, "metal_nut");
-        Self { backbone, head, image, prompts }
+        Self { backbone, precision, head, image, prompts }
     }
 
     /// The photograph several times over, as a batch.
@@ -100,6 +147,40 @@ impl Bench {
         let features = self.backbone.encode_images(&self.stack(batch)).unwrap();
         self.head.score(&Residuals::new(&features, prompts), prompts).unwrap()
     }
+
+    /// Operations a second of a product of random matrices, in this precision.
+    fn matrix_product_rate(&self) -> f64 {
+        let device = self.backbone.device();
+        let side = if device.is_cuda() { PRODUCT_SIDE } else { PRODUCT_SIDE / 4 };
+        let kind = match self.precision {
+            Precision::Fp32 => Kind::Float,
+            Precision::Bf16 => Kind::BFloat16,
+            Precision::Fp16 => Kind::Half,
+        };
+        let matrix = || Tensor::randn([side, side], (Kind::Float, device)).to_kind(kind);
+        let (left, right) = (matrix(), matrix());
+        2.0 * (side as f64).powi(3) / self.seconds(3, || left.matmul(&right))
+    }
+
+    /// Median seconds of `work`, run at least `least` times after one run to warm up.
+    #[expect(clippy::disallowed_types, reason = "a benchmark measures real time")]
+    fn seconds<T>(&self, least: usize, work: impl Fn() -> T) -> f64 {
+        let run = || {
+            let start = Instant::now();
+            std::hint::black_box(work());
+            device::synchronise(self.backbone.device());
+            start.elapsed().as_secs_f64()
+        };
+        if least > 1 {
+            run();
+        }
+        let mut times = vec![];
+        while times.len() < least || times.iter().sum::<f64>() < SECONDS_PER_TIME {
+            times.push(run());
+        }
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    }
 }
 
 fn load(backbone: &Backbone, image: &[u8]) -> Pixels {
@@ -110,23 +191,4 @@ fn load(backbone: &Backbone, image: &[u8]) -> Pixels {
 fn encode_prompts(backbone: &Backbone, image: &[u8], object: &str) -> PromptFeatures {
     let images: Vec<Pixels> = (0..SHOTS).map(|_| load(backbone, image)).collect();
     PromptFeatures::encode(backbone, &images.iter().collect::<Vec<_>>(), object).unwrap()
-}
-
-/// Median seconds of `work`, run at least `least` times after one run to warm up.
-#[expect(clippy::disallowed_types, reason = "a benchmark measures real time")]
-fn seconds<T>(least: usize, work: impl Fn() -> T) -> f64 {
-    let run = || {
-        let start = Instant::now();
-        std::hint::black_box(work());
-        start.elapsed().as_secs_f64()
-    };
-    if least > 1 {
-        run();
-    }
-    let mut times = vec![];
-    while times.len() < least || times.iter().sum::<f64>() < SECONDS_PER_TIME {
-        times.push(run());
-    }
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
 }

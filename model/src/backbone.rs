@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
+use crate::object_text::ObjectText;
 use crate::preprocess::{Pixels, Preprocess};
 
 mod clip;
@@ -135,9 +136,28 @@ impl Backbone {
 
     /// Unit-length text features of an object name, `[2, D]`: normal, anomalous. None without a text tower.
     pub fn encode_object(&self, object: &str) -> Result<Option<Tensor>, BackboneError> {
-        let Some(text) = &self.text else { return Ok(None) };
-        let features = tch::no_grad(|| text.encode_object(object));
-        features.map(Some).map_err(|source| BackboneError::Torch { step: "encoding text prompts", source })
+        let Some(mut text) = self.begin_object(object) else { return Ok(None) };
+        loop {
+            if let Some(features) = text.advance(self)? {
+                return Ok(Some(features));
+            }
+        }
+    }
+
+    /// The same, to be done a few sentences at a time.
+    pub fn begin_object(&self, object: &str) -> Option<ObjectText> {
+        self.text.is_some().then(|| ObjectText::new(object))
+    }
+
+    /// Features `[M, D]` of M sentences.
+    ///
+    /// # Panics
+    ///
+    /// Without a text tower.
+    pub(crate) fn encode_sentences(&self, sentences: &[String]) -> Result<Tensor, BackboneError> {
+        let text = self.text.as_ref().expect("text prompts must be of a backbone with a text tower");
+        tch::no_grad(|| text.encode(sentences))
+            .map_err(|source| BackboneError::Torch { step: "encoding text prompts", source })
     }
 }
 

@@ -14,7 +14,9 @@
 pub mod allocator;
 pub mod backbone;
 pub mod calibration;
+pub mod device;
 pub mod head;
+mod object_text;
 pub mod preprocess;
 pub mod prompts;
 pub mod residual;
@@ -26,6 +28,7 @@ pub mod tokenizer;
 pub use backbone::{Backbone, BackboneError, BackboneInfo, Features, Precision};
 pub use calibration::{Calibration, CalibrationError, Decision, NullScores, Threshold};
 pub use head::{Head, HeadError, HeadKind, HeadMetadata, Scores};
+pub use object_text::ObjectText;
 pub use preprocess::{DecodedImage, ImageError, ImageLimits, Pixels, Preprocess};
 pub use prompts::PromptFeatures;
 pub use residual::Residuals;

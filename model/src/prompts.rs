@@ -57,7 +57,15 @@ impl PromptFeatures {
 
     /// Encodes `images` (at least one; for a single one its mirrored copy, too) and the object name.
     pub fn encode(backbone: &Backbone, images: &[&Pixels], object: &str) -> Result<Self, BackboneError> {
-        let text = backbone.encode_object(object)?;
+        Self::encode_beside(backbone, images, backbone.encode_object(object)?)
+    }
+
+    /// The same where the text features `[2, D]` of the object name are at hand.
+    pub fn encode_beside(
+        backbone: &Backbone,
+        images: &[&Pixels],
+        text: Option<Tensor>,
+    ) -> Result<Self, BackboneError> {
         if let [image] = images {
             let both = backbone.encode_images(&backbone.stack(&[image, &image.mirrored()])?)?;
             return Ok(Self::new(&both.select(&[0]), Some(&both.select(&[1])), text));

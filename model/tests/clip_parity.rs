@@ -6,10 +6,10 @@
 #[expect(dead_code, reason = "each test binary uses its part of the shared support")]
 mod support;
 
-use inctrl_model::{Backbone, Device, Precision};
+use inctrl_model::{Backbone, Precision};
 use tch::Tensor;
 
-use support::{ParityFolder, max_difference, parity_folders};
+use support::{ParityFolder, device, max_difference, parity_folders};
 
 /// Largest difference of a class feature, whose entries are of order 1.
 const CLASS_TOLERANCE: f64 = 2e-5;
@@ -21,7 +21,7 @@ const PATCH_TOLERANCE: f64 = 1.0 / 2048.0 + 1e-4;
 const BATCH_TOLERANCE: f64 = 1e-5;
 
 fn open(folder: &ParityFolder) -> Backbone {
-    Backbone::open(folder.backbone_folder().path(), Device::Cpu, Precision::Fp32).unwrap()
+    Backbone::open(folder.backbone_folder().path(), device(), Precision::Fp32).unwrap()
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn an_image_has_the_same_features_alone_and_in_a_batch() {
 fn bfloat16_stays_near_float32() {
     let folder = &parity_folders()[0];
     let full = open(folder);
-    let half = Backbone::open(folder.backbone_folder().path(), Device::Cpu, Precision::Bf16).unwrap();
+    let half = Backbone::open(folder.backbone_folder().path(), device(), Precision::Bf16).unwrap();
     assert_eq!(full.info(), half.info(), "precision is no part of what a backbone is");
     let pixels = folder.image(&folder.expected.cases[0].query);
     let (full, half) = (full.encode_images(&pixels).unwrap(), half.encode_images(&pixels).unwrap());

@@ -8,7 +8,7 @@ mod support;
 use std::path::Path;
 
 use inctrl_model::{Backbone, Device, Precision, PromptFeatures, Residuals};
-use support::{generated, max_difference, read_tensors};
+use support::{device, generated, max_difference, read_tensors};
 use tch::{Kind, Tensor};
 
 /// Largest difference relative to the largest entry.
@@ -26,7 +26,7 @@ const KEPT_PATCHES: [i64; 8] = [0, 14, 31, 67, 112, 155, 210, 224];
 fn drawn(precision: Precision) -> Backbone {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     generated::efficientnet::write_backbone(folder.path());
-    Backbone::open(folder.path(), Device::Cpu, precision).unwrap()
+    Backbone::open(folder.path(), device(), precision).unwrap()
 }
 
 /// Features of the first `count` images, each beside timm's answer.
@@ -35,7 +35,7 @@ fn pairs(backbone: &Backbone, count: i64) -> Vec<(String, Tensor, Tensor)> {
     let answers =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/timm_tf_efficientnet_lite0.safetensors");
     let answers = read_tensors(&answers);
-    let kept = Tensor::from_slice(&KEPT_PATCHES);
+    let kept = Tensor::from_slice(&KEPT_PATCHES).to_device(device());
     let taps = backbone.info().taps.iter().zip(&features.taps);
     let taps = taps.map(|(tap, patches)| (format!("drawn/tap_{tap}"), patches.index_select(1, &kept)));
     let all = taps.chain([("drawn/class".to_owned(), features.class.shallow_clone())]);
@@ -59,7 +59,7 @@ fn half_precision_stays_near_and_answers_in_float32() {
     for (name, actual, expected) in pairs(&drawn(Precision::Bf16), 1) {
         assert_eq!(actual.kind(), Kind::Float, "{name}");
         let length = |tensor: &Tensor| f64::try_from(tensor.norm()).unwrap();
-        let off = length(&(actual - &expected)) / length(&expected);
+        let off = length(&(actual.to_device(Device::Cpu) - &expected)) / length(&expected);
         // Eight bits of mantissa through 49 convolutions, whose drawn weights damp no error as trained ones do.
         assert!(off <= HALF_TOLERANCE, "{name} must be near timm's, is off by {off}");
         assert!(off > TOLERANCE, "{name} is off by {off}: it must have been computed in bfloat16");
@@ -84,7 +84,7 @@ fn a_query_scores_the_same_alone_and_in_any_batch() {
     let backbone = drawn(Precision::Fp32);
     let images = generated::images(7);
     let prompts = PromptFeatures::new(&backbone.encode_images(&images.narrow(0, 5, 2)).unwrap(), None, None);
-    let head = generated::head(backbone.info());
+    let head = generated::head(backbone.info(), device());
     let score = |pixels: &Tensor| {
         let features = backbone.encode_images(pixels).unwrap();
         head.score(&Residuals::new(&features, &prompts), &prompts).unwrap()

@@ -7,8 +7,8 @@ mod support;
 
 use std::path::Path;
 
-use inctrl_model::{Backbone, Device, Precision};
-use support::{generated, max_difference, read_tensors};
+use inctrl_model::{Backbone, Precision};
+use support::{device, generated, max_difference, read_tensors};
 use tch::Tensor;
 
 /// Largest difference relative to the largest entry.
@@ -27,7 +27,7 @@ fn features_at_the_full_size_are_those_of_open_clip() {
     let answers = read_tensors(&answers);
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     generated::write_backbone(folder.path());
-    let backbone = Backbone::open(folder.path(), Device::Cpu, Precision::Fp32).unwrap();
+    let backbone = Backbone::open(folder.path(), device(), Precision::Fp32).unwrap();
     drop(folder);
 
     let check = |name: &str, actual: &Tensor| {
@@ -37,7 +37,7 @@ fn features_at_the_full_size_are_those_of_open_clip() {
     };
     let features = backbone.encode_images(&generated::images(2)).unwrap();
     check("class", &features.class);
-    let kept = Tensor::from_slice(&KEPT_TOKENS);
+    let kept = Tensor::from_slice(&KEPT_TOKENS).to_device(device());
     for (tap, tokens) in backbone.info().taps.iter().zip(&features.taps) {
         check(&format!("patch_tokens_{tap}"), &tokens.index_select(1, &kept));
     }

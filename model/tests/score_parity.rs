@@ -8,10 +8,10 @@ use std::path::Path;
 
 use inctrl_model::head::PaperHead;
 use inctrl_model::{
-    Backbone, Device, Features, Head, HeadKind, HeadMetadata, ImageLimits, Precision, PromptFeatures,
-    Residuals, Scores,
+    Backbone, Features, Head, HeadKind, HeadMetadata, ImageLimits, Precision, PromptFeatures, Residuals,
+    Scores,
 };
-use support::{Case, ParityFolder, max_difference, parity_folders};
+use support::{Case, ParityFolder, device, max_difference, parity_folders};
 use tch::Tensor;
 
 /// Largest difference of a final score, whatever decoded the images.
@@ -41,9 +41,9 @@ fn every_official() -> Vec<Official> {
 
 impl Official {
     fn open(folder: ParityFolder) -> Self {
-        let backbone = Backbone::open(folder.backbone_folder().path(), Device::Cpu, Precision::Fp32).unwrap();
+        let backbone = Backbone::open(folder.backbone_folder().path(), device(), Precision::Fp32).unwrap();
         let metadata = HeadMetadata::new(HeadKind::Paper, backbone.info().clone());
-        let head = Head::from_tensors(&metadata, head_tensors(&folder), Device::Cpu).unwrap();
+        let head = Head::from_tensors(&metadata, head_tensors(&folder), device()).unwrap();
         Self { folder, backbone, head }
     }
 
@@ -114,7 +114,9 @@ fn every_score_equals_that_of_the_authors_code() {
 #[test]
 fn maps_and_image_residuals_equal_those_of_the_authors_code() {
     for official in every_official() {
-        let head = PaperHead::from_tensors(&head_tensors(&official.folder).into_iter().collect());
+        let tensors = head_tensors(&official.folder);
+        let placed = tensors.into_iter().map(|(name, tensor)| (name, tensor.to_device(device())));
+        let head = PaperHead::from_tensors(&placed.collect());
         for (index, case) in official.folder.expected.cases.iter().enumerate() {
             let (scores, residuals, prompts) = official.score(case);
             let same_pixels = official.same_pixels(case);
@@ -132,7 +134,7 @@ fn maps_and_image_residuals_equal_those_of_the_authors_code() {
 #[test]
 fn scores_stay_the_same_when_the_head_is_written_and_read() {
     for official in every_official() {
-        let again = Head::from_bytes(&official.head.to_bytes(), Device::Cpu).unwrap();
+        let again = Head::from_bytes(&official.head.to_bytes(), device()).unwrap();
         assert_eq!(again.digest(), official.head.digest());
         let case = &official.folder.expected.cases[0];
         let (scores, residuals, prompts) = official.score(case);

@@ -1,6 +1,6 @@
 //! Throughput through gRPC against the bare backbone loop at the same precision, and what a call costs besides.
 //!
-//! `make bench-server`. Server, client and loop share one process and its cores, in turns, so that whatever else the
+//! `make bench-server`, or `cargo bench --workspace --bench served -- --device cuda:0` on a GPU. Server, client and loop share one process and its cores, in turns, so that whatever else the
 //! machine does meets both. Clients send decoded pixels of the backbone's own size: sending costs little, and decoding
 //! is no part of the question.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on must stop")]
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use inctrl_model::device::{self, DeviceChoice};
 use inctrl_model::head::contextual::STATISTICS;
 use inctrl_model::{Backbone, Device, Head, HeadKind, HeadMetadata, Precision};
 use inctrl_proto::v1::anomaly_detection_service_client::AnomalyDetectionServiceClient;
@@ -24,7 +25,7 @@ use inctrl_proto::v1::image::Source;
 use inctrl_proto::v1::prompt_set_service_client::PromptSetServiceClient;
 use inctrl_proto::v1::{CreatePromptSetRequest, DetectAnomalyRequest, Image, InlinePrompts, RawImage};
 use inctrl_server::app::{App, Running};
-use inctrl_server::config::{Config, DeviceChoice, PrecisionChoice, Settings};
+use inctrl_server::config::{Config, PrecisionChoice, Settings};
 use inctrl_server::scorer::fake::FakeScorer;
 use inctrl_server::scorer::{Scorer, TorchError, TorchScorer, TorchSpec};
 use tch::{Kind, Tensor};
@@ -33,10 +34,10 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
-/// Images of a batch, of the server and of the loop.
-const BATCH: usize = 8;
-/// Requests in flight: one batch is computed, one waits, one is on its way.
-const IN_FLIGHT: usize = 3 * BATCH;
+/// Images of a batch, of the server and of the loop: on a CPU, on a GPU.
+const BATCHES: [usize; 2] = [8, 64];
+/// Batches in flight: one is computed, one waits, one is on its way.
+const IN_FLIGHT: usize = 3;
 /// Images of the prompt set.
 const SHOTS: usize = 4;
 /// Turns of each side; the median counts.
@@ -52,8 +53,14 @@ fn main() {
     inctrl_model::allocator::keep_freed_memory();
     let runtime = Runtime::new().unwrap();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let choice = device_choice();
+    let device = choice.open().unwrap().device;
+    let place = Place { choice, device, batch: BATCHES[usize::from(device.is_cuda())], threads };
     println!(
-        "batches of {BATCH}, {IN_FLIGHT} requests in flight, {threads} threads, median of {TURNS} turns"
+        "{}, batches of {}, {} requests in flight, {threads} threads, median of {TURNS} turns",
+        device::name(device),
+        place.batch,
+        place.in_flight()
     );
     let drawn = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     support::generated::write_backbone(drawn.path());
@@ -68,48 +75,71 @@ fn main() {
             continue;
         }
         for (word, precision) in [("fp32", Precision::Fp32), ("bf16", Precision::Bf16)] {
-            let (bare, served) = compare(&runtime, &folder, precision, threads);
+            let (bare, served) = compare(&runtime, &folder, precision, place);
             let ratio = served / bare;
             println!("{name:<34} {word:>9} {bare:>10.2} im/s {served:>10.2} im/s {ratio:>6.3}");
         }
     }
-    let [median, late] = runtime.block_on(call_latency());
+    let [median, late] = runtime.block_on(call_latency(place));
     println!(
         "a call with a scorer that answers at once: p50 {median:.0} us, p99 {late:.0} us, one at a time"
     );
 }
 
+/// Where both sides compute, and how.
+#[derive(Clone, Copy)]
+struct Place {
+    choice: DeviceChoice,
+    device: Device,
+    batch: usize,
+    threads: usize,
+}
+
+impl Place {
+    fn in_flight(self) -> usize {
+        IN_FLIGHT * self.batch
+    }
+}
+
+/// `--device cpu|cuda:N` after `--`; the CPU where none is given.
+fn device_choice() -> DeviceChoice {
+    let words: Vec<String> = std::env::args().collect();
+    let named = words.iter().position(|word| word == "--device").map(|flag| words[flag + 1].parse());
+    named.unwrap_or(Ok(DeviceChoice::Cpu)).unwrap()
+}
+
 /// Images a second of the bare loop and of the server, taken in turns.
-fn compare(runtime: &Runtime, folder: &Path, precision: Precision, threads: usize) -> (f64, f64) {
+fn compare(runtime: &Runtime, folder: &Path, precision: Precision, place: Place) -> (f64, f64) {
+    let Place { choice, device, batch, threads } = place;
     tch::set_num_threads(threads as i32);
-    let backbone = Backbone::open(folder, Device::Cpu, precision).unwrap();
+    let backbone = Backbone::open(folder, device, precision).unwrap();
     let state = tempfile::tempdir().unwrap();
     let head = state.path().join("head");
     std::fs::write(&head, untrained_head(&backbone)).unwrap();
     let spec = TorchSpec {
         backbone: folder.to_owned(),
-        device: DeviceChoice::Cpu,
+        device: choice,
         precision: PrecisionChoice::Fixed(precision),
         threads,
     };
     let make = move || Ok::<Box<dyn Scorer>, TorchError>(Box::new(TorchScorer::open(&spec)?));
-    let app = App::bind(Config::new(settings(&state, head)).unwrap()).unwrap();
+    let app = App::bind(Config::new(settings(&state, head, place.batch)).unwrap()).unwrap();
     let server = runtime.block_on(app.start(make)).unwrap();
     let side = backbone.info().preprocess.size;
-    let channel = runtime.block_on(prepared(server.address(), side));
+    let channel = runtime.block_on(prepared(server.address(), side, place));
 
     let pixels =
-        Tensor::rand([BATCH as i64, 3, i64::from(side), i64::from(side)], (Kind::Float, Device::Cpu));
+        Tensor::rand([batch as i64, 3, i64::from(side), i64::from(side)], (Kind::Float, Device::Cpu));
     let batches = batches_per_turn(&backbone, &pixels);
     let (mut bare, mut served) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
-        bare.push(rate(batches * BATCH, || (0..batches).for_each(|_| encode(&backbone, &pixels))));
-        served.push(runtime.block_on(score(&channel, side, batches * BATCH)));
+        bare.push(rate(batches * batch, || (0..batches).for_each(|_| encode(&backbone, &pixels))));
+        served.push(runtime.block_on(score(&channel, side, batches * batch, place.in_flight())));
     }
     (median(bare), median(served))
 }
 
-fn settings(state: &TempDir, head: PathBuf) -> Settings {
+fn settings(state: &TempDir, head: PathBuf, batch: usize) -> Settings {
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut settings = Settings {
         listen: anywhere,
@@ -119,7 +149,7 @@ fn settings(state: &TempDir, head: PathBuf) -> Settings {
         state_dir: state.path().join("state"),
         ..Settings::default()
     };
-    settings.batching.max_size = BATCH;
+    settings.batching.max_size = batch;
     settings
 }
 
@@ -138,6 +168,7 @@ fn untrained_head(backbone: &Backbone) -> Vec<u8> {
 
 fn encode(backbone: &Backbone, pixels: &Tensor) {
     std::hint::black_box(backbone.encode_images(pixels).unwrap());
+    device::synchronise(backbone.device());
 }
 
 /// So many that a turn takes its time; the first batch warms up.
@@ -155,22 +186,22 @@ fn rate(images: usize, work: impl FnOnce()) -> f64 {
 }
 
 /// A connection to a server that has a prompt set and is warm.
-async fn prepared(address: SocketAddr, side: u32) -> Channel {
+async fn prepared(address: SocketAddr, side: u32, place: Place) -> Channel {
     let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     let normal_images = (0..SHOTS).map(|seed| noise(side, seed as u8)).collect();
     let prompts = Some(InlinePrompts { normal_images, object_class: "nut".to_owned() });
     let create = CreatePromptSetRequest { prompt_set_id: "nut".to_owned(), prompts };
     PromptSetServiceClient::new(channel.clone()).create_prompt_set(create).await.unwrap();
-    score(&channel, side, 2 * BATCH).await;
+    score(&channel, side, 2 * place.batch, place.in_flight()).await;
     channel
 }
 
 /// Scores `images` with a fixed number of requests in flight; images a second.
-async fn score(channel: &Channel, side: u32, images: usize) -> f64 {
+async fn score(channel: &Channel, side: u32, images: usize, in_flight: usize) -> f64 {
     let request = request(side);
     let next = Arc::new(AtomicUsize::new(0));
     let began = Instant::now();
-    let senders = (0..IN_FLIGHT).map(|_| {
+    let senders = (0..in_flight).map(|_| {
         let (mut detector, request, next) =
             (AnomalyDetectionServiceClient::new(channel.clone()), request.clone(), Arc::clone(&next));
         tokio::spawn(async move {
@@ -200,14 +231,14 @@ fn noise(side: u32, seed: u8) -> Image {
 }
 
 /// Median and 99th percentile of a call, in microseconds.
-async fn call_latency() -> [f64; 2] {
+async fn call_latency(place: Place) -> [f64; 2] {
     let state = tempfile::tempdir().unwrap();
     let head = state.path().join("head");
     std::fs::write(&head, "of-the-fake").unwrap();
-    let app = App::bind(Config::new(settings(&state, head)).unwrap()).unwrap();
+    let app = App::bind(Config::new(settings(&state, head, place.batch)).unwrap()).unwrap();
     let make = || Ok::<Box<dyn Scorer>, Infallible>(Box::new(FakeScorer::new().0));
     let server: Running = app.start(make).await.unwrap();
-    let channel = prepared(server.address(), 8).await;
+    let channel = prepared(server.address(), 8, place).await;
     let (mut detector, request) = (AnomalyDetectionServiceClient::new(channel), request(8));
     let mut times = Vec::with_capacity(CALLS);
     for _ in 0..CALLS {

@@ -15,10 +15,11 @@ use crate::ids::{IdError, ResourceId};
 
 mod settings;
 
+pub use inctrl_model::device::DeviceChoice;
 pub(crate) use settings::precision_name;
 pub use settings::{
-    BatchingSettings, DeviceChoice, DrainSettings, LimitSettings, LogSettings, PrecisionChoice,
-    RolloutSettings, Settings, SettingsError, TlsSettings,
+    BatchingSettings, DrainSettings, LimitSettings, LogSettings, PrecisionChoice, RolloutSettings, Settings,
+    SettingsError, TlsSettings,
 };
 
 /// Most shots of a prompt set that the model is meant for.

@@ -26,7 +26,6 @@ mod admission;
 mod anomaly_map;
 mod batch;
 mod decode;
-mod device;
 mod failure;
 mod grpc;
 mod health;

@@ -166,7 +166,7 @@ impl Prompts {
         digest: String,
         field: &'static str,
     ) -> Result<Arc<PromptLease>, Failure> {
-        let PromptsSpec { jobs, pool, preprocess, limits, garbage, .. } = &self.shared.spec;
+        let PromptsSpec { pool, preprocess, limits, garbage, .. } = &self.shared.spec;
         let PromptImages { object_class, images } = content;
         let decoded = images.into_iter().enumerate().map(|(index, image): (usize, ImageInput)| {
             let (preprocess, limits) = (preprocess.clone(), *limits);
@@ -179,13 +179,24 @@ impl Prompts {
             }
         });
         let images = try_join_all(decoded).await?;
+        while !self.ask(|reply| Job::EncodeText { object_class: object_class.clone(), reply }).await? {}
         let key = PromptKey(self.shared.next_key.fetch_add(1, Ordering::Relaxed));
-        let (reply, answer) = oneshot::channel();
-        let job = Job::EncodePrompts { key, images, object_class, reply };
-        let jobs = jobs.upgrade().ok_or(Failure::Draining)?;
-        jobs.send(job).await.map_err(|_| Failure::Scorer(ScorerError::Ended))?;
-        let bytes = answer.await.map_err(|_| Failure::Scorer(ScorerError::Ended))??;
+        let bytes = self.ask(|reply| Job::EncodePrompts { key, images, object_class, reply }).await?;
         Ok(Arc::new(PromptLease::new(key, digest, bytes, Arc::clone(garbage))))
+    }
+
+    /// Has the scorer do a job.
+    async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, ScorerError>>) -> Job,
+    ) -> Result<T, Failure> {
+        let (reply, answer) = oneshot::channel();
+        // Held for one job alone: a server that drains does not wait for those that follow.
+        let jobs = self.shared.spec.jobs.upgrade().ok_or(Failure::Draining)?;
+        jobs.send(job(reply)).await.map_err(|_| Failure::Scorer(ScorerError::Ended))?;
+        drop(jobs);
+        let answered = answer.await.map_err(|_| Failure::Scorer(ScorerError::Ended))?;
+        Ok(answered?)
     }
 
     fn pend(&self) -> Result<OwnedSemaphorePermit, Failure> {

@@ -11,6 +11,7 @@ use inctrl_model::{BackboneInfo, HeadError, HeadKind, Pixels, Precision, Scores,
 
 pub mod fake;
 mod probe;
+mod texts;
 mod thread;
 mod torch;
 
@@ -86,7 +87,12 @@ pub trait Scorer {
     /// Computes something small; fails when the device does not work.
     fn probe(&mut self) -> Result<(), ScorerError>;
 
-    /// Encodes a prompt set and holds its features under `key`; answers with their size in bytes.
+    /// Encodes the next few text prompts of an object class, and keeps their features by its name for the prompt sets of
+    /// that class; true once all are encoded. A step takes about as long as a query.
+    fn encode_text(&mut self, object_class: &str) -> Result<bool, ScorerError>;
+
+    /// Encodes a prompt set and holds its features under `key`; answers with their size in bytes. Text prompts that are
+    /// not encoded yet are.
     fn encode_prompts(
         &mut self,
         key: PromptKey,

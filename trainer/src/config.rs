@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use inctrl_model::HeadKind;
+use inctrl_model::device::DeviceChoice;
 use inctrl_telemetry::LogConfig;
 
 use crate::data::DatasetSpec;
@@ -38,6 +39,8 @@ pub struct TrainConfig {
     pub recipe: Recipe,
     /// Seed of every random draw.
     pub seed: u64,
+    /// Where the backbone computes; the head is trained on the CPU.
+    pub device: DeviceChoice,
     /// Threads of one tensor operation; 0 means one a core.
     pub threads: usize,
     /// How the head is trained.
@@ -84,8 +87,20 @@ pub enum ConfigError {
 impl TrainConfig {
     /// Checks settings.
     pub fn new(settings: Settings) -> Result<Self, ConfigError> {
-        let Settings { backbone, data, out, cache, head, recipe, seed, threads, training, validation, log } =
-            settings;
+        let Settings {
+            backbone,
+            data,
+            out,
+            cache,
+            head,
+            recipe,
+            seed,
+            device,
+            threads,
+            training,
+            validation,
+            log,
+        } = settings;
         let missing = |setting, flag| move || ConfigError::Missing { setting, flag };
         if data.is_empty() {
             return Err(ConfigError::NoData);
@@ -106,6 +121,7 @@ impl TrainConfig {
             head,
             recipe,
             seed,
+            device,
             threads,
             training,
             log: LogConfig { format: log.format, filter: log.filter },

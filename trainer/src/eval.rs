@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 
-use inctrl_model::{Backbone, Device, Precision};
+use inctrl_model::{Backbone, Precision};
 use inctrl_telemetry::{LogConfig, LogFormat};
 use rayon::prelude::*;
 
@@ -101,7 +101,7 @@ pub fn run(args: &Args) -> Result<(), EvalError> {
 
 /// Scores and measures; writes to the feature cache alone.
 pub fn evaluate(config: &EvalConfig) -> Result<Outcome, EvalError> {
-    let device = Device::Cpu;
+    let device = crate::device::open(config.device)?;
     let open = |folder: &std::path::Path| {
         Backbone::open(folder, device, Precision::Fp32).map_err(EvalError::Backbone)
     };
@@ -220,7 +220,7 @@ impl Setting<'_> {
         let mut progress = crate::progress::Progress::new("scoring", benchmark.tasks.len());
         let mut runs = Vec::new();
         for (task, draws) in draws.iter().enumerate() {
-            let text = self.cache.backbone().encode_object(&benchmark.tasks[task].name);
+            let text = self.cache.text(&benchmark.tasks[task].name);
             let mut of_task = scoring.task(task, draws, text.map_err(EvalError::Backbone)?.as_ref())?;
             for run in of_task.iter_mut().filter(|run| run.shots != config.headline()) {
                 run.maps.clear();

@@ -10,7 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
-use inctrl_model::{Backbone, BackboneError, Features, ImageError, ImageLimits};
+use inctrl_model::{Backbone, BackboneError, Device, Features, ImageError, ImageLimits};
 use inctrl_storage::Digest;
 use rayon::prelude::*;
 use tch::Tensor;
@@ -137,6 +137,11 @@ impl<'b> FeatureCache<'b> {
         Self { write: Box::new(write), ..self }
     }
 
+    /// Text features of an object name, `[2, D]`, on the CPU; none without a text tower. They are not kept.
+    pub fn text(&self, object: &str) -> Result<Option<Tensor>, BackboneError> {
+        Ok(self.backbone.encode_object(object)?.map(|text| text.to_device(Device::Cpu)))
+    }
+
     /// The backbone that the features are of.
     pub fn backbone(&self) -> &'b Backbone {
         self.backbone
@@ -186,7 +191,7 @@ impl FeatureSet<'_> {
         self
     }
 
-    /// Class features `[len, D]` of all images, in blocks, on the backbone's device.
+    /// Class features `[len, D]` of all images, in blocks, on the CPU.
     pub fn class_features(&self) -> Result<Tensor, FeatureError> {
         let all: Vec<usize> = (0..self.len()).collect();
         let blocks: Result<Vec<Tensor>, FeatureError> = all
@@ -196,7 +201,7 @@ impl FeatureSet<'_> {
         Ok(Tensor::cat(&blocks?, 0))
     }
 
-    /// Features of the images `indices`, in that order (an index may come twice), on the backbone's device.
+    /// Features of the images `indices`, in that order (an index may come twice), on the CPU.
     ///
     /// # Panics
     ///
@@ -213,7 +218,7 @@ impl FeatureSet<'_> {
                 Err(damaged) => self.make_again(&self.images[index], &damaged),
             })
             .collect::<Result<Vec<Record>, FeatureError>>()?;
-        Ok(Record::features(&records, info, self.cache.backbone.device()))
+        Ok(Record::features(&records, info))
     }
 
     /// Makes features again whose file is gone or damaged.

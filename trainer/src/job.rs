@@ -11,7 +11,7 @@
 
 use std::ops::ControlFlow;
 
-use inctrl_model::{Backbone, Device, Precision};
+use inctrl_model::{Backbone, Precision};
 use inctrl_storage::dataset::FingerprintMode;
 use inctrl_storage::{Manifest, SigningKey, Store};
 use inctrl_telemetry::LogConfig;
@@ -75,7 +75,7 @@ fn execute(args: &Args, stop: &Stop, reporter: &mut Reporter) -> Result<(Store, 
     reporter.advanced(10);
     let config = spec.train_config(args, &inputs)?;
     gate::check(&spec, &inputs)?;
-    let backbone = open_backbone(&inputs)?;
+    let backbone = open_backbone(&inputs, args)?;
     inputs.keep_comparable(backbone.info())?;
     extract(&config, &backbone, &inputs, stop)?;
     drop(backbone);
@@ -126,10 +126,10 @@ fn published(
     Ok(Some(manifest))
 }
 
-fn open_backbone(inputs: &Inputs) -> Result<Backbone, JobError> {
+fn open_backbone(inputs: &Inputs, args: &Args) -> Result<Backbone, JobError> {
+    let device = crate::device::open(args.device)?;
     let folder = inputs.backbone.clone();
-    Backbone::open(&folder, Device::Cpu, Precision::Fp32)
-        .map_err(|source| JobError::Backbone { folder, source })
+    Backbone::open(&folder, device, Precision::Fp32).map_err(|source| JobError::Backbone { folder, source })
 }
 
 /// Features of every image, so that nothing that follows takes long to stop: between two batches a run can.

@@ -21,6 +21,7 @@ pub mod artifact;
 pub mod config;
 pub mod convert;
 pub mod data;
+mod device;
 pub mod episodes;
 pub mod eval;
 pub mod exit;

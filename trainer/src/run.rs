@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use inctrl_model::{Backbone, Device, HeadKind, HeadMetadata, Precision};
+use inctrl_model::{Backbone, HeadKind, HeadMetadata, Precision};
 use inctrl_storage::Manifest;
 use tch::Tensor;
 
@@ -75,7 +75,7 @@ pub fn run(
     let cache = FeatureCache::open(&config.cache, &backbone)?;
     let (features, mirrored) = extract(&cache, &data, config)?;
     let prompts = data.classes().flat_map(|class| class.images.normal.iter().copied());
-    let text = if metadata.uses_text { texts(&backbone, config, &data)? } else { None };
+    let text = if metadata.uses_text { texts(&cache, config, &data)? } else { None };
     let batches = Batches::new(&metadata, &features, prompts, mirrored, text)?;
 
     let mut fit = Fit::new(&config.training, config.seed, &data, metadata, batches, state)?;
@@ -99,9 +99,9 @@ pub fn run(
 }
 
 fn open_backbone(config: &TrainConfig) -> Result<Backbone, TrainError> {
+    let device = crate::device::open(config.device)?;
     let folder = config.backbone.clone();
-    Backbone::open(&folder, Device::Cpu, Precision::Fp32)
-        .map_err(|source| TrainError::Backbone { folder, source })
+    Backbone::open(&folder, device, Precision::Fp32).map_err(|source| TrainError::Backbone { folder, source })
 }
 
 /// Features of all images; behind them the mirrored views of normal images, where prompt sets of one image need them
@@ -123,12 +123,12 @@ fn extract<'c>(
 
 /// Text features of each class, where the backbone has a text tower.
 fn texts(
-    backbone: &Backbone,
+    cache: &FeatureCache<'_>,
     config: &TrainConfig,
     data: &AuxiliaryData,
 ) -> Result<Option<Vec<Tensor>>, TrainError> {
     let refused = |source| TrainError::Backbone { folder: config.backbone.clone(), source };
-    data.classes().map(|class| backbone.encode_object(&class.object).map_err(refused)).collect()
+    data.classes().map(|class| cache.text(&class.object).map_err(refused)).collect()
 }
 
 fn tell(record: EpochRecord) {

@@ -9,7 +9,6 @@ use super::error::BackboneError;
 use super::folder::{self, Opened};
 use super::tower::{Placement, TextEncoder};
 use super::weights::Weights;
-use crate::text_prompts::TextPrompts;
 use crate::tokenizer::Tokenizer;
 
 mod block;
@@ -35,7 +34,7 @@ struct Identity<'a> {
     model: &'a ClipModel,
 }
 
-/// Text side: sentences of an object name to features.
+/// Text side: sentences to features.
 struct ClipText {
     tokenizer: Tokenizer,
     tower: TextTower,
@@ -80,21 +79,9 @@ pub(super) fn open(folder: &Path, placement: Placement) -> Result<Opened, Backbo
 }
 
 impl TextEncoder for ClipText {
-    fn encode_object(&self, object: &str) -> Result<Tensor, TchError> {
-        let TextPrompts { normal, anomalous } = TextPrompts::of(object);
-        let ids: Vec<Vec<i64>> = normal
-            .iter()
-            .chain(&anomalous)
-            .map(|sentence| self.tokenizer.encode(sentence, self.context))
-            .collect();
-        let features = unit(&self.tower.encode(&ids)?)?;
-        let split = normal.len() as i64;
-        let mean = |start: i64, length: i64| features.f_narrow(0, start, length)?.f_mean_dim(0, false, None);
-        unit(&Tensor::f_stack(&[mean(0, split)?, mean(split, anomalous.len() as i64)?], 0)?)
+    fn encode(&self, sentences: &[String]) -> Result<Tensor, TchError> {
+        let ids: Vec<Vec<i64>> =
+            sentences.iter().map(|sentence| self.tokenizer.encode(sentence, self.context)).collect();
+        self.tower.encode(&ids)
     }
-}
-
-/// Rows at length 1.
-fn unit(rows: &Tensor) -> Result<Tensor, TchError> {
-    rows.f_div(&rows.f_norm_scalaropt_dim(2, -1, true)?)
 }

@@ -34,9 +34,35 @@ impl Placement {
     }
 }
 
-/// A text encoder: an object name to what the text score compares images with.
+/// A 2-D convolution whose float32 products are float32 on every device. On CUDA libtorch would else let cuDNN round
+/// them to TF32, which moves scores by 1e-3.
+pub(crate) fn convolve(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    stride: i64,
+    padding: [i64; 2],
+    groups: i64,
+) -> Result<Tensor, TchError> {
+    let [transposed, benchmark, deterministic, allow_tf32] = [false; 4];
+    x.f_internal_convolution(
+        weight,
+        bias,
+        [stride; 2],
+        padding,
+        [1; 2],
+        transposed,
+        [0; 2],
+        groups,
+        benchmark,
+        deterministic,
+        true,
+        allow_tf32,
+    )
+}
+
+/// A text encoder: sentences to what images are compared with.
 pub(crate) trait TextEncoder: Send {
-    /// Unit-length features `[2, D]`, float32: of the normal sentences, of the anomalous ones. The caller holds the
-    /// no-gradient guard.
-    fn encode_object(&self, object: &str) -> Result<Tensor, TchError>;
+    /// Features `[M, D]` of M sentences, float32, not normalised. The caller holds the no-gradient guard.
+    fn encode(&self, sentences: &[String]) -> Result<Tensor, TchError>;
 }

@@ -41,7 +41,7 @@ pub(crate) fn images(count: i64) -> Tensor {
 }
 
 /// A paper head of drawn weights; running variances near 1.
-pub(crate) fn head(backbone: &BackboneInfo) -> Head {
+pub(crate) fn head(backbone: &BackboneInfo, device: Device) -> Head {
     let metadata = HeadMetadata::new(HeadKind::Paper, backbone.clone());
     let tensor = |(name, shape): (String, Vec<i64>)| {
         let centre = if name.ends_with("running_var") { 1.0 } else { 0.0 };
@@ -49,7 +49,7 @@ pub(crate) fn head(backbone: &BackboneInfo) -> Head {
         let values: Vec<f32> = draw(&name).take(count).map(|value| centre + 0.1 * value).collect();
         (name, Tensor::from_slice(&values).view(shape.as_slice()))
     };
-    Head::from_tensors(&metadata, metadata.layout().into_iter().map(tensor), Device::Cpu).unwrap()
+    Head::from_tensors(&metadata, metadata.layout().into_iter().map(tensor), device).unwrap()
 }
 
 /// Writes the backbone's folder; the vocabulary is CLIP's.

@@ -5,6 +5,8 @@ pub(crate) mod generated;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use inctrl_model::Device;
+use inctrl_model::device::DeviceChoice;
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 use tempfile::TempDir;
@@ -150,5 +152,12 @@ pub(crate) fn vocabulary_folder() -> PathBuf {
 /// Largest absolute difference of two tensors of one shape.
 pub(crate) fn max_difference(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.size(), b.size(), "shapes must agree");
+    let [a, b] = [a, b].map(|tensor| tensor.to_device(Device::Cpu));
     f64::try_from((a - b).abs().max()).unwrap()
+}
+
+/// Where parity tests compute: `INCTRL_TEST_DEVICE` (`cpu`, `cuda:N`), else the CPU.
+pub(crate) fn device() -> Device {
+    let named = std::env::var("INCTRL_TEST_DEVICE");
+    named.map_or(Device::Cpu, |name| name.parse::<DeviceChoice>().unwrap().open().unwrap().device)
 }

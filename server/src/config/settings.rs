@@ -1,12 +1,12 @@
 //! The configuration file as it is written: YAML, every key optional, unknown keys refused by name.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use inctrl_model::Precision;
+use inctrl_model::device::DeviceChoice;
 pub use inctrl_storage::SettingsError;
 use inctrl_telemetry::LogFormat;
 use jiff::SignedDuration;
@@ -147,19 +147,6 @@ pub struct RolloutSettings {
     pub store_secret: Option<PathBuf>,
 }
 
-/// Where to compute.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(into = "String")]
-pub enum DeviceChoice {
-    /// CUDA where it can be had, else the CPU; the log says why.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// The CUDA device of that number, or an error.
-    Cuda(usize),
-}
-
 /// Number format of the backbone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(into = "String")]
@@ -171,13 +158,11 @@ pub enum PrecisionChoice {
     Fixed(Precision),
 }
 
-/// A word that is none of those allowed.
+/// A word that names no number format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{word:?} is no {what}; write {allowed}")]
+#[error("{word:?} is no precision; write auto, fp32, bf16 or fp16")]
 pub struct WordError {
     word: String,
-    what: &'static str,
-    allowed: &'static str,
 }
 
 impl Settings {
@@ -273,20 +258,6 @@ impl Default for LogSettings {
     }
 }
 
-impl FromStr for DeviceChoice {
-    type Err = WordError;
-
-    fn from_str(word: &str) -> Result<Self, WordError> {
-        match (word, word.strip_prefix("cuda:").map(str::parse)) {
-            ("auto", _) => Ok(Self::Auto),
-            ("cpu", _) => Ok(Self::Cpu),
-            ("cuda", _) => Ok(Self::Cuda(0)),
-            (_, Some(Ok(index))) => Ok(Self::Cuda(index)),
-            _ => Err(WordError { word: word.to_owned(), what: "device", allowed: "auto, cpu or cuda:N" }),
-        }
-    }
-}
-
 impl FromStr for PrecisionChoice {
     type Err = WordError;
 
@@ -296,49 +267,27 @@ impl FromStr for PrecisionChoice {
             "fp32" => Ok(Self::Fixed(Precision::Fp32)),
             "bf16" => Ok(Self::Fixed(Precision::Bf16)),
             "fp16" => Ok(Self::Fixed(Precision::Fp16)),
-            _ => Err(WordError {
-                word: word.to_owned(),
-                what: "precision",
-                allowed: "auto, fp32, bf16 or fp16",
-            }),
+            _ => Err(WordError { word: word.to_owned() }),
         }
     }
 }
 
-/// Reads a word; unlike a conversion of a string it lets errors tell line and column.
-struct Word<T>(PhantomData<T>);
-
-impl<T: FromStr<Err = WordError>> Visitor<'_> for Word<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a word")
-    }
-
-    fn visit_str<E: de::Error>(self, word: &str) -> Result<T, E> {
-        word.parse().map_err(E::custom)
-    }
-}
-
-impl<'de> Deserialize<'de> for DeviceChoice {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Word(PhantomData))
-    }
-}
-
+/// Reads the word in place, so that errors tell line and column.
 impl<'de> Deserialize<'de> for PrecisionChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Word(PhantomData))
-    }
-}
+        struct Word;
+        impl Visitor<'_> for Word {
+            type Value = PrecisionChoice;
 
-impl From<DeviceChoice> for String {
-    fn from(choice: DeviceChoice) -> Self {
-        match choice {
-            DeviceChoice::Auto => "auto".to_owned(),
-            DeviceChoice::Cpu => "cpu".to_owned(),
-            DeviceChoice::Cuda(index) => format!("cuda:{index}"),
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("auto, fp32, bf16 or fp16")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<PrecisionChoice, E> {
+                word.parse().map_err(E::custom)
+            }
         }
+        deserializer.deserialize_str(Word)
     }
 }
 

@@ -177,6 +177,10 @@ impl Scorer for FakeScorer {
         Ok(())
     }
 
+    fn encode_text(&mut self, _object_class: &str) -> Result<bool, ScorerError> {
+        Ok(true)
+    }
+
     fn encode_prompts(
         &mut self,
         key: PromptKey,

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use inctrl_model::{Backbone, Precision};
-use tch::{Cuda, Device, Kind, Tensor};
+use inctrl_model::{Backbone, Precision, device};
+use tch::{Device, Kind, Tensor};
 use tokio::time::Instant;
 
 use crate::config::precision_name;
@@ -83,9 +83,7 @@ fn time(backbone: &Backbone, pixels: &Tensor) -> Option<Duration> {
     let run = || {
         let started = Instant::now();
         let features = backbone.encode_images(pixels).ok()?;
-        if let Device::Cuda(index) = backbone.device() {
-            Cuda::synchronize(index as i64);
-        }
+        device::synchronise(backbone.device());
         let is_finite = features.class.isfinite().all().int64_value(&[]) == 1;
         is_finite.then(|| started.elapsed())
     };

@@ -23,6 +23,11 @@ type Answer = Result<Scores, ScorerError>;
 #[derive(Debug)]
 pub(crate) enum Job {
     Score(Batch),
+    /// One step of many, so that queries are scored between them.
+    EncodeText {
+        object_class: String,
+        reply: oneshot::Sender<Result<bool, ScorerError>>,
+    },
     EncodePrompts {
         key: PromptKey,
         images: Vec<Pixels>,
@@ -163,6 +168,11 @@ impl Owner {
     fn handle(&mut self, job: Job) {
         match job {
             Job::Score(batch) => self.score(batch),
+            Job::EncodeText { object_class, reply } => {
+                if !reply.is_closed() {
+                    let _ = reply.send(self.guarded(|scorer| scorer.encode_text(&object_class)));
+                }
+            }
             Job::EncodePrompts { key, images, object_class, reply } => {
                 // Encoding is dear: whoever wanted it may have left.
                 if !reply.is_closed() {

@@ -6,17 +6,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use inctrl_model::device::{self, Chosen, DeviceError};
 use inctrl_model::{
     Backbone, BackboneError, Features, Head, HeadError, MixedQuery, Pixels, PromptFeatures, SelfTest,
     score_mixed,
 };
-use tch::{Cuda, Device, Tensor};
+use tch::Tensor;
 use tokio::time::Instant;
 
 use super::probe;
+use super::texts::Texts;
 use super::{HeadInfo, HeadKey, PromptKey, Query, QueryScores, Scored, Scorer, ScorerError, ScorerInfo};
 use crate::config::{DeviceChoice, PrecisionChoice, precision_name};
-use crate::device::{self, DeviceError};
 
 /// Images of a batch where none is set: on a CPU larger ones gain nothing, an accelerator is filled.
 const CPU_BATCH: usize = 8;
@@ -57,6 +58,7 @@ pub enum TorchError {
 pub struct TorchScorer {
     info: ScorerInfo,
     backbone: Backbone,
+    texts: Texts,
     prompts: HashMap<PromptKey, PromptFeatures>,
     heads: HashMap<HeadKey, Head>,
 }
@@ -65,7 +67,10 @@ impl TorchScorer {
     /// Opens the backbone; call it on the thread that will score, since the number of threads is that thread's.
     pub fn open(spec: &TorchSpec) -> Result<Self, TorchError> {
         let TorchSpec { backbone: folder, device, precision, threads } = spec;
-        let device = device::choose(*device)?;
+        let Chosen { device, instead_of_cuda } = device.open()?;
+        if let Some(reason) = instead_of_cuda {
+            tracing::info!(%reason, "computing on the CPU");
+        }
         tch::set_num_threads(i32::try_from(*threads).unwrap_or(i32::MAX));
         let open = |precision| {
             Backbone::open(folder, device, precision)
@@ -88,11 +93,17 @@ impl TorchScorer {
             "backbone loaded"
         );
         let info = ScorerInfo { backbone: info, device: name, precision, batch_size };
-        Ok(Self { info, backbone, prompts: HashMap::new(), heads: HashMap::new() })
+        Ok(Self { info, backbone, texts: Texts::default(), prompts: HashMap::new(), heads: HashMap::new() })
     }
 
     fn head(&self, key: HeadKey) -> Result<&Head, ScorerError> {
         self.heads.get(&key).ok_or_else(|| ScorerError::Unknown { what: format!("head {}", key.0) })
+    }
+
+    /// Text features of an object class; none without a text tower.
+    fn text(&mut self, object_class: &str) -> Result<Option<Tensor>, ScorerError> {
+        while !self.encode_text(object_class)? {}
+        Ok(self.texts.get(object_class))
     }
 
     fn features(&self, key: PromptKey) -> Result<&PromptFeatures, ScorerError> {
@@ -111,6 +122,10 @@ impl Scorer for TorchScorer {
         if is_finite(&features.class) { Ok(()) } else { Err(ScorerError::NotFinite) }
     }
 
+    fn encode_text(&mut self, object_class: &str) -> Result<bool, ScorerError> {
+        self.texts.advance(&self.backbone, object_class).map_err(|error| failed(error, 0))
+    }
+
     fn encode_prompts(
         &mut self,
         key: PromptKey,
@@ -118,7 +133,8 @@ impl Scorer for TorchScorer {
         object_class: &str,
     ) -> Result<usize, ScorerError> {
         let images: Vec<&Pixels> = images.iter().collect();
-        let features = PromptFeatures::encode(&self.backbone, &images, object_class)
+        let text = self.text(object_class)?;
+        let features = PromptFeatures::encode_beside(&self.backbone, &images, text)
             .map_err(|error| failed(error, images.len()))?;
         let bytes = features.bytes();
         self.prompts.insert(key, features);
@@ -178,9 +194,7 @@ impl Scorer for TorchScorer {
 impl TorchScorer {
     /// Time since `started`, with the device's queue of work done.
     fn elapsed(&self, started: Instant) -> Duration {
-        if let Device::Cuda(index) = self.backbone.device() {
-            Cuda::synchronize(index as i64);
-        }
+        device::synchronise(self.backbone.device());
         started.elapsed()
     }
 }

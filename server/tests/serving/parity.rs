@@ -106,3 +106,20 @@ fn the_precision_that_auto_chooses_computes() {
     assert!(matches!(chosen, Precision::Fp32 | Precision::Bf16), "{chosen:?} is none of a CPU's");
     scorer.probe().unwrap();
 }
+
+#[test]
+fn text_prompts_of_a_class_are_encoded_in_steps_and_only_once() {
+    let official = Official::every().remove(0);
+    let spec = TorchSpec {
+        backbone: official.backbone.path().to_owned(),
+        device: DeviceChoice::Cpu,
+        precision: PrecisionChoice::Fixed(Precision::Fp32),
+        threads: 1,
+    };
+    let mut scorer = TorchScorer::open(&spec).unwrap();
+    let steps = (1..100).find(|_| scorer.encode_text("metal nut").unwrap()).unwrap();
+    // 242 sentences, 32 at once, after the step that begins them.
+    assert_eq!(steps, 9);
+    assert!(scorer.encode_text("metal nut").unwrap(), "they are kept");
+    assert!(!scorer.encode_text("bottle").unwrap(), "another class has its own");
+}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use inctrl_model::HeadKind;
+use inctrl_model::device::DeviceChoice;
 use inctrl_storage::SettingsError;
 
 use super::{Recipe, Settings};
@@ -38,6 +39,9 @@ pub struct Flags {
     /// Epochs.
     #[arg(long, value_name = "N")]
     pub epochs: Option<u64>,
+    /// Where the backbone computes: auto, cpu or cuda:N [default: auto].
+    #[arg(long)]
+    pub device: Option<DeviceChoice>,
     /// Threads of one tensor operation; 0 means one a core.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -53,8 +57,20 @@ impl Flags {
     /// The file's settings with these flags over them.
     pub fn settings(&self) -> Result<Settings, SettingsError> {
         let mut settings = self.config.as_deref().map_or_else(|| Ok(Settings::default()), Settings::read)?;
-        let Self { config: _, backbone, out, cache, head, recipe, seed, epochs, threads, restart: _, log } =
-            self.clone();
+        let Self {
+            config: _,
+            backbone,
+            out,
+            cache,
+            head,
+            recipe,
+            seed,
+            epochs,
+            device,
+            threads,
+            restart: _,
+            log,
+        } = self.clone();
         settings.backbone = backbone.or(settings.backbone);
         settings.out = out.or(settings.out);
         settings.cache = cache.unwrap_or(settings.cache);
@@ -62,6 +78,7 @@ impl Flags {
         settings.recipe = recipe.unwrap_or(settings.recipe);
         settings.seed = seed.unwrap_or(settings.seed);
         settings.training.epochs = epochs.or(settings.training.epochs);
+        settings.device = device.unwrap_or(settings.device);
         settings.threads = threads.unwrap_or(settings.threads);
         settings.log.filter = log.unwrap_or(settings.log.filter);
         Ok(settings)

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use inctrl_model::HeadKind;
+use inctrl_model::device::DeviceChoice;
 use inctrl_storage::{SettingsError, settings};
 use inctrl_telemetry::LogFormat;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub struct Settings {
     pub recipe: Recipe,
     /// Every random draw follows from it.
     pub seed: u64,
+    /// Where the backbone computes: `auto`, `cpu` or `cuda:N`.
+    pub device: DeviceChoice,
     /// Threads of one tensor operation; 0 means one a core.
     pub threads: usize,
     /// How the head is trained.
@@ -115,6 +118,7 @@ impl Default for Settings {
             head: HeadKind::Contextual,
             recipe: Recipe::Corrected,
             seed: 0,
+            device: DeviceChoice::Auto,
             threads: 0,
             training: TrainingSettings::default(),
             validation: ValidationSettings::default(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum as _;
+use inctrl_model::device::DeviceChoice;
 
 use super::methods::Baseline;
 use crate::data::{DatasetSpec, Format};
@@ -45,6 +46,9 @@ pub struct Args {
     /// Side in pixels at which maps are compared with masks; 0 takes the backbone's input size [default: 0]
     #[arg(long, value_name = "PIXELS")]
     pub map_side: Option<usize>,
+    /// Where the backbone computes: auto, cpu or cuda:N [default: auto]
+    #[arg(long)]
+    pub device: Option<DeviceChoice>,
     /// Folder of the feature cache [default: inctrl-features]
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use inctrl_model::device::DeviceChoice;
 use inctrl_storage::settings;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,8 @@ pub struct EvalConfig {
     pub baselines: Vec<Baseline>,
     /// Side in pixels at which maps are compared with masks; 0 takes the backbone's input size.
     pub map_side: usize,
+    /// Where the backbone computes.
+    pub device: DeviceChoice,
     /// Folder of the feature cache.
     pub cache: PathBuf,
     /// Folder for `evaluation.json` and `report.html`.
@@ -69,6 +72,7 @@ impl Default for EvalConfig {
             queries: 0,
             baselines: Baseline::ALL.to_vec(),
             map_side: 0,
+            device: DeviceChoice::Auto,
             cache: PathBuf::from("inctrl-features"),
             out: PathBuf::from("evaluation"),
         }
@@ -91,6 +95,7 @@ impl EvalConfig {
             queries,
             baseline,
             map_side,
+            device,
             cache,
             out,
             log: _,
@@ -118,6 +123,7 @@ impl EvalConfig {
             config.baselines.clone_from(baseline);
         }
         config.headline_shots = headline_shots.or(config.headline_shots);
+        config.device = device.unwrap_or(config.device);
         config.draws = draws.unwrap_or(config.draws);
         config.seed = seed.unwrap_or(config.seed);
         config.queries = queries.unwrap_or(config.queries);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use inctrl_model::device::DeviceError;
 use inctrl_model::{BackboneError, HeadError};
 use inctrl_storage::SettingsError;
 use inctrl_telemetry::LogError;
@@ -24,6 +25,9 @@ pub enum EvalError {
     /// What was asked for makes no sense.
     #[error("{0}")]
     Usage(String),
+    /// There is no such device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The backbone cannot be opened, or refused an image.
     #[error("the backbone cannot be used")]
     Backbone(#[source] BackboneError),
@@ -123,7 +127,7 @@ impl EvalError {
     /// How the program ends because of it.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::Settings(_) | Self::Log(_) => Exit::Usage,
+            Self::Usage(_) | Self::Settings(_) | Self::Log(_) | Self::Device(_) => Exit::Usage,
             Self::Backbone(_)
             | Self::Head { .. }
             | Self::Data(_)

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use inctrl_model::{Backbone, Head, HeadKind};
+use inctrl_model::{Backbone, Device, Head, HeadKind};
 use serde::{Deserialize, Serialize};
 
 use super::error::EvalError;
@@ -49,7 +49,7 @@ impl NamedHead {
     /// Opens the head and checks that it goes with `backbone`.
     pub fn open(name: &str, path: &std::path::Path, backbone: &Backbone) -> Result<Self, EvalError> {
         let failed = |source| EvalError::Head { name: name.to_owned(), source };
-        let head = Head::load(path, backbone.device()).map_err(failed)?;
+        let head = Head::load(path, Device::Cpu).map_err(failed)?;
         head.check_backbone(backbone.info()).map_err(failed)?;
         Ok(Self { name: name.to_owned(), path: path.to_owned(), head })
     }

@@ -76,13 +76,13 @@ impl Record {
     }
 
     /// One batch of several records.
-    pub(super) fn features(records: &[Self], info: &BackboneInfo, device: Device) -> Features {
+    pub(super) fn features(records: &[Self], info: &BackboneInfo) -> Features {
         let mut tensors = shapes(info).into_iter().enumerate().map(|(part, (_, shape))| {
             let bytes: Vec<u8> =
                 records.iter().flat_map(|record| record.parts[part].iter().copied()).collect();
             let size: Vec<i64> =
                 [records.len()].into_iter().chain(shape).map(|length| length as i64).collect();
-            Tensor::from_data_size(&bytes, &size, Kind::Float).to_device(device)
+            Tensor::from_data_size(&bytes, &size, Kind::Float)
         });
         let taps = tensors.by_ref().take(info.tap_channels.len()).collect();
         let class = tensors.next().expect("the class feature stands after the taps");

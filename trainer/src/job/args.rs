@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
+use inctrl_model::device::DeviceChoice;
 use inctrl_storage::options::DEFAULT_PVC_ROOT;
 use inctrl_telemetry::LogFormat;
 
@@ -24,6 +25,9 @@ pub struct Args {
     /// Folder for what is fetched and made on the way; a folder of its own below the system's temporary one by default.
     #[arg(long, value_name = "DIR", env = "INCTRL_WORK_DIR")]
     pub work_dir: Option<PathBuf>,
+    /// Where the backbone computes: auto, cpu or cuda:N.
+    #[arg(long, env = "INCTRL_DEVICE", default_value_t = DeviceChoice::Auto)]
+    pub device: DeviceChoice,
     /// Threads of one tensor operation; 0 means one a core.
     #[arg(long, default_value_t = 0)]
     pub threads: usize,

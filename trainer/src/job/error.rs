@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use inctrl_model::device::DeviceError;
 use inctrl_model::{BackboneError, HeadError, SelfTestError};
 use inctrl_storage::digest::DigestError;
 use inctrl_storage::{
@@ -166,6 +167,9 @@ pub enum JobError {
         /// As found.
         found: Digest,
     },
+    /// There is no such device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The backbone cannot be opened.
     #[error("backbone {folder:?} cannot be used")]
     Backbone {
@@ -238,6 +242,7 @@ impl JobError {
             | Self::OtherRun { .. }
             | Self::NoBackbone { .. }
             | Self::OtherBackbone { .. }
+            | Self::Device(_)
             | Self::Backbone { .. }
             | Self::SelfTest(_)
             | Self::Head(_) => Exit::Config,

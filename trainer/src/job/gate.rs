@@ -50,6 +50,7 @@ pub(super) fn evaluate(spec: &JobSpec, config: &TrainConfig, inputs: &Inputs) ->
         draws: DRAWS,
         seed: spec.hyperparameters.seed,
         baselines: Vec::new(),
+        device: config.device,
         cache: config.cache.clone(),
         ..EvalConfig::default()
     };
@@ -62,7 +63,7 @@ pub(super) fn evaluate(spec: &JobSpec, config: &TrainConfig, inputs: &Inputs) ->
     }
     let metrics = |name: &str, file| -> Result<Vec<Metric>, JobError> {
         let mut metrics = means(judged, name, spec.hyperparameters.shots)?;
-        let value = latency::p99_millis(&inputs.backbone, file, &inputs.gate.spec)?;
+        let value = latency::p99_millis(config, inputs, file)?;
         metrics.push(Metric { name: "latencyP99Millis".to_owned(), split: None, value });
         metrics.extend(by_category(judged, name));
         Ok(metrics)

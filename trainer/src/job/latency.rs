@@ -3,10 +3,12 @@
 
 use std::path::Path;
 
-use inctrl_model::{Backbone, Device, Head, ImageLimits, Pixels, Precision, PromptFeatures, Residuals};
+use inctrl_model::{Backbone, Head, ImageLimits, Pixels, Precision, PromptFeatures, Residuals};
 use tokio::time::Instant;
 
 use super::JobError;
+use super::inputs::Inputs;
+use crate::config::TrainConfig;
 use crate::data::{self, DatasetSpec};
 
 /// Queries that are timed, after those that warm up.
@@ -20,12 +22,13 @@ const IMAGES: usize = 5;
 const LIMITS: ImageLimits = ImageLimits { max_bytes: 100 << 20, max_pixels: 100_000_000 };
 
 /// The time that 99 of 100 queries do not take longer than, in milliseconds.
-pub(super) fn p99_millis(backbone: &Path, head: &Path, data: &DatasetSpec) -> Result<f64, JobError> {
-    let unusable = |source| JobError::Backbone { folder: backbone.to_owned(), source };
-    let folder = backbone;
-    let backbone = Backbone::open(folder, Device::Cpu, Precision::Fp32).map_err(unusable)?;
-    let head = Head::load(head, Device::Cpu)?;
-    let pixels = first_images(&backbone, data)?;
+pub(super) fn p99_millis(config: &TrainConfig, inputs: &Inputs, head: &Path) -> Result<f64, JobError> {
+    let folder = &inputs.backbone;
+    let unusable = |source| JobError::Backbone { folder: folder.clone(), source };
+    let device = crate::device::open(config.device)?;
+    let backbone = Backbone::open(folder, device, Precision::Fp32).map_err(unusable)?;
+    let head = Head::load(head, device)?;
+    let pixels = first_images(&backbone, &inputs.gate.spec)?;
     let prompts = PromptFeatures::encode(&backbone, &pixels.iter().collect::<Vec<_>>(), "");
     let prompts = prompts.map_err(unusable)?;
     let mut times = Vec::with_capacity(TIMED);

@@ -176,6 +176,7 @@ impl JobSpec {
             },
             recipe: Recipe::Corrected,
             seed: *seed,
+            device: args.device,
             threads: args.threads,
             training: TrainingSettings {
                 epochs: Some(*epochs),

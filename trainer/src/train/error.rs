@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use inctrl_model::device::DeviceError;
 use inctrl_model::{BackboneError, HeadError};
 use inctrl_storage::{ManifestError, SettingsError, UriError};
 use inctrl_telemetry::LogError;
@@ -25,6 +26,9 @@ pub enum TrainError {
     /// Logs could not be set up.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// There is no such device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The backbone could not be opened, or refused.
     #[error("backbone {folder:?} cannot be used")]
     Backbone {
@@ -122,7 +126,7 @@ impl TrainError {
     /// How the program ends with this.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Settings(_) | Self::Config(_) | Self::Log(_) => Exit::Usage,
+            Self::Settings(_) | Self::Config(_) | Self::Log(_) | Self::Device(_) => Exit::Usage,
             Self::Features(
                 FeatureError::DiskFull { .. } | FeatureError::Cache { .. } | FeatureError::Encode { .. },
             )

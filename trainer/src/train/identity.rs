@@ -25,6 +25,7 @@ impl Identity {
     pub fn new(config: &TrainConfig, backbone: &BackboneInfo, data: Digest) -> Self {
         let TrainConfig {
             backbone: _,
+            device: _,
             data: _,
             out: _,
             cache: _,

@@ -7,9 +7,6 @@ use super::super::weights::Weights;
 use super::block::{Block, BlockShape, LayerNorm};
 use super::config::ClipConfig;
 
-/// Sentences encoded at once; bounds memory, large enough to keep matrix products busy.
-const SENTENCES_AT_ONCE: usize = 128;
-
 /// Names of the tensors start with this where the model has `custom_text`.
 const CUSTOM_TEXT_PREFIX: &str = "text.";
 
@@ -53,14 +50,6 @@ impl TextTower {
     /// without padding: a token sees none after it, so the padding that CLIP was trained with changes nothing, and
     /// sentences are brought only to the length of the longest.
     pub(super) fn encode(&self, sentences: &[Vec<i64>]) -> Result<Tensor, TchError> {
-        let parts = sentences
-            .chunks(SENTENCES_AT_ONCE)
-            .map(|part| self.encode_part(part))
-            .collect::<Result<Vec<_>, _>>()?;
-        Tensor::f_cat(&parts, 0)
-    }
-
-    fn encode_part(&self, sentences: &[Vec<i64>]) -> Result<Tensor, TchError> {
         let longest = sentences.iter().map(Vec::len).max().unwrap_or(0);
         let mut ids = Vec::with_capacity(sentences.len() * longest);
         for sentence in sentences {

@@ -2,7 +2,7 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use super::super::tower::{ImageTower, Placement};
+use super::super::tower::{ImageTower, Placement, convolve};
 use super::super::weights::Weights;
 use super::block::{Block, BlockShape, LayerNorm};
 use super::config::ClipModel;
@@ -67,14 +67,7 @@ impl VisionTower {
     /// `[B, 3, S, S]` to tokens `[B, N + 1, W]`, the class token first.
     fn embed(&self, pixels: &Tensor) -> Result<Tensor, TchError> {
         let pixels = self.placement.place(pixels)?;
-        let patches = pixels.f_conv2d(
-            &self.patch_embedding,
-            None::<&Tensor>,
-            [self.patch_size; 2],
-            [0; 2],
-            [1; 2],
-            1,
-        )?;
+        let patches = convolve(&pixels, &self.patch_embedding, None, self.patch_size, [0; 2], 1)?;
         let patches = patches.f_flatten(2, 3)?.f_transpose(1, 2)?;
         let class = self.class_embedding.f_expand([patches.size()[0], -1, -1], false)?;
         let tokens = Tensor::f_cat(&[class, patches], 1)?.f_add(&self.positions)?;

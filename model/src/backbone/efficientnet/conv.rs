@@ -2,7 +2,7 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use super::super::tower::Placement;
+use super::super::tower::{Placement, convolve};
 use super::super::weights::Weights;
 
 /// Added to the variance by every batch norm of the architecture.
@@ -72,9 +72,8 @@ impl Conv {
         let (_, _, height, width) = x.size4()?;
         let (top, bottom) = same_padding(height, *kernel, *stride);
         let (left, right) = same_padding(width, *kernel, *stride);
-        let convolve = |x: &Tensor, padding: [i64; 2]| {
-            x.f_conv2d(weight, Some(bias), [*stride; 2], padding, [1; 2], *groups)
-        };
+        let convolve =
+            |x: &Tensor, padding: [i64; 2]| convolve(x, weight, Some(bias), *stride, padding, *groups);
         if (top, left) == (bottom, right) {
             convolve(x, [top, left])
         } else {
