@@ -20,11 +20,9 @@ use inctrl_model::{
 use support::generated;
 use tch::{Kind, Tensor};
 
-/// Images of the prompt set.
-const SHOTS: usize = 4;
-
-/// Queries that travel together in the batched rows.
-const BATCH: usize = 8;
+/// The prompt set, and the query.
+const PROMPTS: [&str; 4] = ["n0.png", "n1.jpg", "n2.png", "n3.jpg"];
+const QUERY: &str = "q1.jpg";
 
 /// Each time is the median of as many runs as fit into this, of at least three.
 const SECONDS_PER_TIME: f64 = 6.0;
@@ -51,8 +49,6 @@ struct Bench {
     backbone: Backbone,
     precision: Precision,
     head: Head,
-    /// An encoded photograph.
-    image: Vec<u8>,
     prompts: PromptFeatures,
 }
 
@@ -68,14 +64,15 @@ fn main() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     generated::write_backbone(folder.path());
     println!(
-        "ViT-B-16-plus-240 with drawn weights, K = {SHOTS}, {}, {} threads",
+        "ViT-B-16-plus-240 with drawn weights, K = {}, {}, {} threads",
+        PROMPTS.len(),
         device::name(device),
         tch::get_num_threads()
     );
     println!("per image; the last column is the share of the rate of one large matrix product");
     println!(
-        "{:>9} {:>6} {:>13} {:>13} {:>13} {:>8} {:>8}",
-        "precision", "batch", "backbone", "whole query", "authors' way", "ratio", "rate"
+        "{:>9} {:>6} {:>13} {:>13} {:>13} {:>13} {:>8} {:>8}",
+        "precision", "batch", "backbone", "from pixels", "whole query", "authors' way", "ratio", "rate"
     );
     let mut scores = Vec::new();
     for &precision in precisions {
@@ -83,23 +80,22 @@ fn main() {
         let authors = bench.seconds(1, || bench.authors_way());
         let ceiling = bench.matrix_product_rate();
         for &batch in batches {
-            let pixels = bench.stack(batch);
+            let pixels = bench.stack(&vec![bench.load(QUERY); batch]);
             let encode = || bench.backbone.encode_images(&pixels).unwrap();
             let backbone = bench.seconds(3, encode) / batch as f64;
+            let loaded: Vec<Pixels> = (0..batch).map(|_| bench.load(QUERY)).collect();
+            let decoded = bench.seconds(3, || bench.score(&loaded, &bench.prompts)) / batch as f64;
             let query = bench.seconds(3, || bench.queries(batch)) / batch as f64;
             println!(
-                "{:>9} {batch:>6} {:>10.2} ms {:>10.2} ms {:>11.2} s {:>6.0} x {:>6.0} %",
+                "{:>9} {batch:>6} {:>10.2} ms {:>10.2} ms {:>10.2} ms {:>11.2} s {:>6.0} x {:>6.0} %",
                 format!("{precision:?}"),
                 1e3 * backbone,
+                1e3 * decoded,
                 1e3 * query,
                 authors,
                 authors / query,
                 100.0 * OPERATIONS_PER_IMAGE / backbone / ceiling
             );
-        }
-        if scores.is_empty() {
-            let decode = bench.seconds(3, || load(&bench.backbone, &bench.image));
-            println!("{:>9} of a whole query, decoding and resizing: {:.2} ms on one core", "", 1e3 * decode);
         }
         println!("{:>9} one large matrix product: {:.3} TFLOP/s", "", ceiling / 1e12);
         scores.push(bench.queries(1)[0].score);
@@ -120,31 +116,32 @@ impl Bench {
     fn open(folder: &Path, device: Device, precision: Precision) -> Self {
         let backbone = Backbone::open(folder, device, precision).unwrap();
         let head = generated::head(backbone.info(), device);
-        let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/official-parity/images/q1.jpg");
-        let image = std::fs::read(image).unwrap();
-        let prompts = encode_prompts(&backbone, &image, "metal_nut");
-        Self { backbone, precision, head, image, prompts }
+        let prompts = encode_prompts(&backbone, "metal_nut");
+        Self { backbone, precision, head, prompts }
     }
 
-    /// The photograph several times over, as a batch.
-    fn stack(&self, batch: usize) -> Tensor {
-        let pixels: Vec<Pixels> = (0..batch).map(|_| load(&self.backbone, &self.image)).collect();
-        self.backbone.stack(&pixels.iter().collect::<Vec<_>>()).unwrap()
+    fn load(&self, name: &str) -> Pixels {
+        load(&self.backbone, name)
+    }
+
+    fn stack(&self, images: &[Pixels]) -> Tensor {
+        self.backbone.stack(&images.iter().collect::<Vec<_>>()).unwrap()
     }
 
     /// From encoded images to scores; prompt set and text features are at hand.
     fn queries(&self, batch: usize) -> Vec<Scores> {
-        self.score(batch, &self.prompts)
+        let images: Vec<Pixels> = (0..batch).map(|_| self.load(QUERY)).collect();
+        self.score(&images, &self.prompts)
     }
 
     /// One query, for which everything is encoded.
     fn authors_way(&self) -> Vec<Scores> {
-        let prompts = encode_prompts(&self.backbone, &self.image, &"part ".repeat(FILLING_OBJECT_WORDS));
-        self.score(1, &prompts)
+        let prompts = encode_prompts(&self.backbone, &"part ".repeat(FILLING_OBJECT_WORDS));
+        self.score(&[self.load(QUERY)], &prompts)
     }
 
-    fn score(&self, batch: usize, prompts: &PromptFeatures) -> Vec<Scores> {
-        let features = self.backbone.encode_images(&self.stack(batch)).unwrap();
+    fn score(&self, images: &[Pixels], prompts: &PromptFeatures) -> Vec<Scores> {
+        let features = self.backbone.encode_images(&self.stack(images)).unwrap();
         self.head.score(&Residuals::new(&features, prompts), prompts).unwrap()
     }
 
@@ -183,12 +180,14 @@ impl Bench {
     }
 }
 
-fn load(backbone: &Backbone, image: &[u8]) -> Pixels {
+/// Reads and decodes one of the photographs of the parity data.
+fn load(backbone: &Backbone, name: &str) -> Pixels {
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/official-parity/images");
     let limits = ImageLimits { max_bytes: 1 << 24, max_pixels: 1 << 24 };
-    backbone.info().preprocess.load(image, &limits).unwrap()
+    backbone.info().preprocess.load(&std::fs::read(images.join(name)).unwrap(), &limits).unwrap()
 }
 
-fn encode_prompts(backbone: &Backbone, image: &[u8], object: &str) -> PromptFeatures {
-    let images: Vec<Pixels> = (0..SHOTS).map(|_| load(backbone, image)).collect();
-    PromptFeatures::encode(backbone, &images.iter().collect::<Vec<_>>(), object).unwrap()
+fn encode_prompts(backbone: &Backbone, object: &str) -> PromptFeatures {
+    let images = PROMPTS.map(|name| load(backbone, name));
+    PromptFeatures::encode(backbone, &images.each_ref(), object).unwrap()
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::object_text::ObjectText;
 use crate::preprocess::{Pixels, Preprocess};
@@ -97,28 +97,26 @@ impl Backbone {
         self.device
     }
 
-    /// Stacks pixels to `[B, 3, S, S]` on the backbone's device.
+    /// Stacks pixels to `[B, 3, S, S]` on the backbone's device, image by image: a batch is never on the host as a whole.
     pub fn stack(&self, images: &[&Pixels]) -> Result<Tensor, BackboneError> {
         let size = self.info.preprocess.size;
-        let plane = i64::from(size).pow(2);
-        let mut values = Vec::with_capacity(images.len() * 3 * plane as usize);
-        for image in images {
-            if image.values.len() as i64 != 3 * plane {
-                let actual = vec![1, 3, i64::from(image.size), i64::from(image.size)];
-                return Err(BackboneError::PixelShape { size, actual });
-            }
-            values.extend_from_slice(&image.values);
+        let side = i64::from(size);
+        let refused = |actual| BackboneError::PixelShape { size, actual };
+        if images.is_empty() {
+            return Err(refused(vec![0, 3, side, side]));
+        }
+        if let Some(image) = images.iter().find(|image| image.values.len() as i64 != 3 * side * side) {
+            return Err(refused(vec![1, 3, i64::from(image.size), i64::from(image.size)]));
         }
         let stack = || {
-            let side = i64::from(size);
-            Tensor::f_from_slice(&values)?.f_view([-1, 3, side, side])?.f_to_device(self.device)
+            let shape = [images.len() as i64, 3, side, side];
+            let stacked = Tensor::f_empty(shape, (Kind::Float, self.device))?;
+            for (row, image) in (0..).zip(images) {
+                let pixels = Tensor::f_from_slice(&image.values)?.f_view([3, side, side])?;
+                stacked.f_get(row)?.f_copy_(&pixels)?;
+            }
+            Ok(stacked)
         };
-        if values.is_empty() {
-            return Err(BackboneError::PixelShape {
-                size,
-                actual: vec![0, 3, i64::from(size), i64::from(size)],
-            });
-        }
         stack().map_err(|source| BackboneError::Torch { step: "stacking pixels", source })
     }
 

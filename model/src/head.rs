@@ -190,7 +190,7 @@ fn per_query(scores: &BatchScores, residuals: &Residuals) -> Vec<Scores> {
     let mut columns = vec![column(score), patch_max];
     columns.extend(optional.into_iter().flatten().map(column));
     columns.push(residuals.map.shallow_clone());
-    let rows = Vec::<Vec<f32>>::try_from(Tensor::cat(&columns, 1))
+    let rows = Vec::<Vec<f32>>::try_from(Tensor::cat(&columns, 1).to_device(Device::Cpu))
         .expect("a float32 matrix converts to rows of floats");
     rows.into_iter()
         .map(|row| {

@@ -55,7 +55,7 @@ impl Official {
     /// The authors' pixels where they are given, else our own of the same image.
     fn pixels(&self, name: &str) -> Tensor {
         if self.folder.pixels.contains_key(&format!("pixels/{name}")) {
-            return self.folder.image(name);
+            return self.folder.image(name).to_device(device());
         }
         let bytes = std::fs::read(self.folder.path.join("images").join(name)).unwrap();
         let pixels = self.backbone.info().preprocess.load(&bytes, &LIMITS).unwrap();
