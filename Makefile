@@ -50,7 +50,7 @@ bench-server: build backbone ## Throughput through gRPC against the bare backbon
 demo: build backbone ## Train, serve and score images of unseen domains; writes target/demo/report.html
 	@scripts/demo
 
-demo-cluster: build backbone ## Apply examples/model.yaml on a cluster of this machine: train, gate, canary, promote, pin
+demo-cluster: build backbone ## Apply examples/model.yaml on a cluster of this machine: train, gate, canary, promote, refuse, roll back, pin
 	@scripts/require go
 	@scripts/demo-cluster
 
