@@ -3,7 +3,8 @@
 .PHONY: help libtorch backbone photographs build test lint fmt oracles bench bench-server demo demo-cluster doc clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-PROGRAMS := $(TARGET)/release
+# Where scripts/demo and scripts/demo-cluster find what was built.
+export PROGRAMS := $(TARGET)/release
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,7 +14,7 @@ libtorch: ## libtorch 2.11.0 into .libtorch/ (545 MB once; CUDA=1 adds the CUDA 
 	@scripts/libtorch $(if $(CUDA),--cuda)
 
 backbone: libtorch ## The starter backbone (EfficientNet-Lite0, 17 MB) into .backbones/efficientnet-lite0/
-	@scripts/require cargo compiler disk memory
+	@scripts/require cargo compiler disk:release:6 memory
 	@test -f .backbones/efficientnet-lite0/backbone_config.json || cargo build --release --workspace --bins
 	@scripts/backbone $(PROGRAMS)/inctrl-trainer
 
@@ -21,17 +22,17 @@ photographs: build ## Real photographs and digits for evaluation, as folders in 
 	@scripts/photographs $(PROGRAMS)/inctrl-trainer target/demo/photographs
 
 build: libtorch ## inctrl-server, inctrl-trainer and inctrl into target/release/
-	@scripts/require cargo compiler disk memory
+	@scripts/require cargo compiler disk:release:6 memory
 	cargo build --release --workspace --bins
 
 test: libtorch ## Every test of the workspace
-	@scripts/require cargo compiler disk memory
+	@scripts/require cargo compiler disk:debug:9 memory
 	cargo build --workspace --bins --tests
 	@scripts/backbone $(TARGET)/debug/inctrl-trainer
 	INCTRL_TEST_PROGRAMS_BUILT=1 cargo test --workspace
 
 lint: libtorch ## Format, clippy, licences and duplicates, spelling, TOML, protobuf, scripts
-	@scripts/require cargo compiler disk memory
+	@scripts/require cargo compiler disk:debug:3 memory
 	@scripts/lint
 
 fmt: ## Format Rust and TOML, apply the safe fixes to Python

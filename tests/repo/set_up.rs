@@ -30,31 +30,101 @@ fn what_is_missing_is_named_with_the_way_to_get_it() {
 }
 
 #[test]
-fn an_old_cargo_and_a_full_disk_are_told_with_what_was_found() {
-    let programs = tempfile::tempdir().unwrap();
-    let program = |name: &str, says: &str| {
-        let path = programs.path().join(name);
-        std::fs::write(&path, format!("#!/bin/sh\necho '{says}'\n")).unwrap();
-        std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
-    };
-    let require = || {
-        let path = format!("{}:{}", programs.path().display(), std::env::var("PATH").unwrap());
-        let mut command = Command::new("/bin/sh");
-        command.args(["scripts/require", "cargo", "disk"]).current_dir(root()).env("PATH", path);
-        command.output().unwrap()
-    };
-    // The second line of df -P has the free KiB in its fourth column.
-    program("cargo", "cargo 1.85.1 (2024-12-31)");
-    program("df", "-\n/dev/vda 262144000 260144000 2000000 99% /");
-    let output = require();
+fn an_old_cargo_is_told_with_what_was_found() {
+    let machine = Machine::new();
+    machine.program("cargo", "cargo 1.85.1 (2024-12-31)");
+    let output = machine.require(&["cargo"]);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(69), "{said}");
     assert!(said.contains("cargo 1.85.1 (2024-12-31) is too old; install Rust 1.95"), "{said}");
-    assert!(said.contains("has 2 GB free, at least 3 GB are needed"), "{said}");
 
-    program("cargo", "cargo 1.95.0 (2026-03-21)");
-    program("df", "-\n/dev/vda 262144000 242144000 20000000 93% /");
-    assert!(require().status.success(), "{}", stderr(&require()));
+    machine.program("cargo", "cargo 1.95.0 (2026-03-21)");
+    let output = machine.require(&["cargo"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn a_disk_without_room_for_what_is_not_built_yet_is_told_with_both_numbers() {
+    let machine = Machine::new();
+    // The second line of df -P has the free KiB in its fourth column, du begins with what a folder holds.
+    machine.program("df", "-\n/dev/vda 262144000 260144000 2000000 99% /");
+    let target = machine.folder.path().join("elsewhere");
+    let refused = |held: &str, needed: &str| {
+        machine.program("du", held);
+        let output = machine.require(&["disk:release:6"]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(69), "{said}");
+        let expected = format!("the disk of {} has 2 GB free, {needed} GB more are needed", target.display());
+        assert!(said.contains(&expected), "{said}");
+    };
+    refused("", "6");
+    refused("2500000 -", "3");
+    machine.program("du", "3700000 -");
+    let output = machine.require(&["disk:release:6"]);
+    assert!(output.status.success(), "a tree that is built must not be refused: {}", stderr(&output));
+
+    machine.program("du", "");
+    machine.program("df", "-\n/dev/vda 262144000 242144000 20000000 93% /");
+    let output = machine.require(&["disk:release:6"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+/// A machine on which some programs say what a test wants, with a target folder that is not there yet.
+struct Machine {
+    folder: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn program(&self, name: &str, says: &str) {
+        self.script(name, &format!("echo '{says}'"));
+    }
+
+    fn script(&self, name: &str, body: &str) {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn on_it(&self, script: &str) -> Command {
+        let path = format!("{}:{}", self.folder.path().display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new(root().join(script));
+        command.current_dir(root()).env("PATH", path);
+        command.env("CARGO_TARGET_DIR", self.folder.path().join("elsewhere"));
+        command
+    }
+
+    fn require(&self, needs: &[&str]) -> Output {
+        self.on_it("scripts/require").args(needs).output().unwrap()
+    }
+}
+
+#[test]
+fn recipes_find_the_programs_in_the_target_folder_of_the_environment() {
+    let output = Command::new("make")
+        .args(["--silent", "--eval", "where:\n\t@echo $$PROGRAMS", "where"])
+        .current_dir(root())
+        .env("CARGO_TARGET_DIR", "/elsewhere")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "/elsewhere/release\n");
+}
+
+#[test]
+fn linters_of_which_one_cannot_be_fetched_are_not_installed() {
+    let machine = Machine::new();
+    let python = "case $* in\n\
+                  *fetch-wheels*) echo first.whl; exit 1 ;;\n\
+                  *install*) echo installed ;;\n\
+                  esac";
+    machine.script("python3", python);
+    let output = machine.on_it("scripts/lint").env("XDG_CACHE_HOME", machine.folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
 }
 
 #[test]
