@@ -87,6 +87,7 @@ fn rules_say_what_to_write_instead() {
         "serving.selector is immutable",
         "an http(s) dataset must pin sha256",
         "schedule and retrainOn: [Schedule] go together",
+        "batchSize must be even",
         "a gate metric needs at least one bound",
         "minBasisPoints is for quality metrics, maxValue for latency",
         "step weights must strictly increase and end at 100",

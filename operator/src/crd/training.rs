@@ -157,17 +157,20 @@ pub struct Hyperparameters {
     #[serde(default = "int::<10>")]
     #[schemars(range(min = 1, max = 10_000))]
     pub epochs: i64,
-    /// Episodes of one step.
+    /// Episodes of one step: even, half of them on normal and half on anomalous images.
     #[serde(default = "int::<48>")]
-    #[schemars(range(min = 1, max = 4096))]
+    #[schemars(range(min = 2, max = 4096), extend("x-kubernetes-validations" = [{
+        "rule": "self % 2 == 0",
+        "message": "batchSize must be even: half of the episodes are on normal, half on anomalous images",
+    }]))]
     pub batch_size: i64,
     /// Learning rate, a decimal number in quotes, such as "0.001".
     #[serde(default = "learning_rate")]
     #[schemars(length(max = 24), regex(pattern = r"^[0-9]+(\.[0-9]+)?$"))]
     pub learning_rate: String,
-    /// Normal images of a prompt set in training.
+    /// Normal images of a prompt set in training, as many as one has in use: 16 at most.
     #[serde(default = "int::<8>")]
-    #[schemars(range(min = 1, max = 64))]
+    #[schemars(range(min = 1, max = 16))]
     pub shots: i64,
     /// Seed of every random draw.
     #[serde(default = "int::<0>")]
