@@ -17,7 +17,6 @@ mod account;
 mod model;
 mod release;
 mod rendering;
-mod served;
 mod stage;
 mod values;
 
@@ -39,35 +38,21 @@ const CHECKS: &[(&str, Check)] = &checks![
     account::the_operator_works_with_a_role_in_one_namespace,
 ];
 
-/// Trials that need a backbone too.
-const SERVED: &[(&str, Check)] = &checks![served::an_applied_model_is_trained_gated_served_and_taken_back];
-
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let plane = GoTools::are_at_hand(Suite::Helm).and_then(|()| ControlPlane::is_at_hand());
-    let plane = plane.map_err(|error| error.to_string());
-    let backbone = plane.clone().and_then(|()| inctrl_tests::backbone::find().map(|_| ()));
-    let conclusion =
-        libtest_mimic::run(&arguments, trials(CHECKS, &plane).chain(trials(SERVED, &backbone)).collect());
-    stage::strike();
-    conclusion.exit_code()
-}
-
-/// Trials that run where `is_possible`; else they are ignored, and the reason is told.
-fn trials(
-    checks: &'static [(&str, Check)],
-    is_possible: &Result<(), String>,
-) -> impl Iterator<Item = Trial> + use<> {
-    if let Err(reason) = is_possible {
-        let count = checks.len();
+    let at_hand = GoTools::are_at_hand(Suite::Helm).and_then(|()| ControlPlane::is_at_hand());
+    if let Err(reason) = &at_hand {
+        let count = CHECKS.len();
         let _ = writeln!(std::io::stderr(), "\nSKIPPED: {count} trials of the chart cannot run: {reason}\n");
     }
-    let is_ignored = is_possible.is_err();
-    checks.iter().map(move |&(name, check)| {
+    let trials = CHECKS.iter().map(|&(name, check)| {
         let run = move || {
             stage::block_on(check());
             Ok(())
         };
-        Trial::test(name, run).with_ignored_flag(is_ignored)
-    })
+        Trial::test(name, run).with_ignored_flag(at_hand.is_err())
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    stage::strike();
+    conclusion.exit_code()
 }

@@ -51,11 +51,10 @@ pub(crate) async fn client() -> Client {
 async fn start() -> &'static Path {
     STAGE
         .get_or_init(async || {
-            let images = ["inctrl-operator", "inctrl-server", "inctrl-trainer"].map(image);
             let plane = ControlPlane::start(Controllers::On).await.expect("the control plane must start");
-            let node = Node::join(&plane, "node-1", images).await.unwrap();
+            let node = Node::join(&plane, "node-1", [image()]).await.unwrap();
             // Trials share it, so it is of no release; the one that is about it takes it over.
-            let definition = success(program_of("inctrl-operator").arg("crd"));
+            let definition = success(Command::new(operator()).arg("crd"));
             let path = plane.folder().join("definition.yaml");
             std::fs::write(&path, definition).unwrap();
             success(plane.kubectl().args(["apply", "--server-side", "--filename"]).arg(path));
@@ -68,21 +67,19 @@ async fn start() -> &'static Path {
         .await
 }
 
-/// The image of a program, as the chart names it.
-fn image(name: &'static str) -> (String, Image) {
-    let path = program(name, name).unwrap();
+/// The operator's image, as the chart names it.
+fn image() -> (String, Image) {
     let image = Image {
-        files: vec![(format!("/usr/local/bin/{name}"), path)],
+        files: vec![("/usr/local/bin/inctrl-operator".to_owned(), operator())],
         // Found where the chart mounts claims, not where the program believes them.
         environment: vec![("INCTRL_PVC_ROOT".to_owned(), "/mnt/inctrl/pvc".to_owned())],
         ..Image::default()
     };
-    (format!("{name}:{}", env!("CARGO_PKG_VERSION")), image)
+    (format!("inctrl-operator:{}", env!("CARGO_PKG_VERSION")), image)
 }
 
-/// A program of this workspace.
-pub(crate) fn program_of(name: &'static str) -> Command {
-    Command::new(program(if name == "inctrl" { "inctrl-cli" } else { name }, name).unwrap())
+fn operator() -> PathBuf {
+    program("inctrl-operator", "inctrl-operator").unwrap()
 }
 
 /// A helm that reads and writes nothing of who runs the test.

@@ -71,6 +71,12 @@ pub(crate) async fn an_applied_model_is_trained_gated_canaried_and_promoted_with
         servers.iter().all(|server| try_score(stage, server).is_err()).then_some(())
     })
     .await;
+    for server in &servers {
+        let known =
+            stage.inctrl(&["--server", &format!("http://{server}:50051"), "info", "--format", "json"]);
+        let known = known.unwrap();
+        assert!(!known.contains(&candidate), "{server} must have dropped {candidate}: {known}");
+    }
     eventually(stage, "the end of the Jobs", async || {
         stage.kubectl(&["get", "jobs", "-l", "inctrl.dev/model=line", "-o", "name"]).is_empty().then_some(())
     })
