@@ -1,6 +1,7 @@
 //! What is watched: models, their Jobs, pods. Each watch has a back-off of its own, so that one that is refused does not hold up
 //! the others, and a sign of life, so that one that hangs is seen.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -135,7 +136,7 @@ pub async fn watch<K>(
     strip: fn(&mut K),
     tell: impl Fn(Seen<'_, K>),
 ) where
-    K: kube::Resource + Lookup + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    K: kube::Resource + Lookup + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
     <K as Lookup>::DynamicType: Eq + std::hash::Hash + Clone,
 {
     let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
@@ -144,6 +145,9 @@ pub async fn watch<K>(
     }
     let events = watcher(api, config).default_backoff().modify(strip);
     let mut events = std::pin::pin!(events);
+    let cache = writer.as_reader();
+    let mut listed_before = false;
+    let mut former = Vec::new();
     while let Some(event) = events.next().await {
         let event = match event {
             Ok(event) => event,
@@ -157,14 +161,38 @@ pub async fn watch<K>(
         match &event {
             Event::Apply(object) => tell(Seen::Changed(object)),
             Event::Delete(object) => tell(Seen::Gone(object)),
-            Event::InitDone => tell(Seen::Listed),
-            Event::Init | Event::InitApply(_) => {}
+            Event::Init => former = cache.state(),
+            Event::InitApply(_) => {}
+            Event::InitDone => {
+                let former = std::mem::take(&mut former);
+                // A list after a watch that broke is all that tells of what happened meanwhile.
+                if std::mem::replace(&mut listed_before, true) {
+                    let now = cache.state();
+                    missing_from(&former, &now).for_each(|object| tell(Seen::Changed(object)));
+                    missing_from(&now, &former).for_each(|object| tell(Seen::Gone(object)));
+                }
+                tell(Seen::Listed);
+            }
         }
     }
 }
 
+/// Objects of the second list that are not in the first, in just this version.
+fn missing_from<'a, K: kube::Resource>(
+    first: &[Arc<K>],
+    second: &'a [Arc<K>],
+) -> impl Iterator<Item = &'a K> + use<'a, K> {
+    let version = |object: &K| (object.meta().uid.clone(), object.meta().resource_version.clone());
+    let known: BTreeSet<_> = first.iter().map(|object| version(object)).collect();
+    second.iter().map(|object| &**object).filter(move |object| !known.contains(&version(object)))
+}
+
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::batch::v1::Job;
+    use kube::ResourceExt;
+    use serde_json::json;
+
     use super::*;
 
     fn request(uri: &str) -> Request<()> {
@@ -180,6 +208,20 @@ mod tests {
         assert_eq!(watched(&request("https://x/api/v1/namespaces/a/pods?watch=true")), Some("pods"));
         assert_eq!(watched(&request("https://x/apis/batch/v1/jobs?limit=500")), None);
         assert_eq!(watched(&request("https://x/api/v1/secrets?watch=true")), None);
+    }
+
+    #[test]
+    fn a_list_after_a_watch_that_broke_tells_what_happened_meanwhile() {
+        let job = |uid: &str, version: &str| {
+            let metadata = json!({ "name": "j", "uid": uid, "resourceVersion": version });
+            Arc::new(serde_json::from_value::<Job>(json!({ "metadata": metadata })).unwrap())
+        };
+        let former = [job("stays", "1"), job("changes", "2"), job("goes", "3")];
+        let now = [job("stays", "1"), job("changes", "4"), job("comes", "5")];
+        let changed: Vec<_> = missing_from(&former, &now).filter_map(ResourceExt::uid).collect();
+        assert_eq!(changed, ["changes", "comes"]);
+        let former_ones: Vec<_> = missing_from(&now, &former).filter_map(ResourceExt::uid).collect();
+        assert_eq!(former_ones, ["changes", "goes"], "one that changed may be told twice, never not at all");
     }
 
     #[tokio::test(start_paused = true)]
