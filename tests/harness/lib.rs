@@ -3,6 +3,7 @@
 pub mod backbone;
 pub mod control_plane;
 pub mod go_tools;
+pub mod interposer;
 pub mod programs;
 pub mod server;
 pub mod tether;
