@@ -1,6 +1,6 @@
 # Thin: each recipe is what one could type. `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help libtorch backbone photographs build test lint fmt oracles bench bench-server demo demo-cluster doc clean
+.PHONY: help libtorch backbone photographs build test chaos lint fmt oracles bench bench-server demo demo-cluster doc clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Where scripts/demo and scripts/demo-cluster find what was built.
@@ -30,6 +30,11 @@ test: libtorch ## Every test of the workspace
 	cargo build --workspace --bins --tests
 	@scripts/backbone $(TARGET)/debug/inctrl-trainer
 	INCTRL_TEST_PROGRAMS_BUILT=1 cargo test --workspace
+
+chaos: libtorch ## The operator killed at every write, and every storm of its API server: the whole of what test has a sample of
+	@scripts/require cargo compiler disk memory go
+	cargo test --workspace --no-run
+	INCTRL_CHAOS=whole INCTRL_TEST_PROGRAMS_BUILT=1 cargo test --workspace --test chaos
 
 lint: libtorch ## Format, clippy, licences and duplicates, spelling, TOML, protobuf, scripts
 	@scripts/require cargo compiler disk:debug:3 memory
