@@ -1,6 +1,6 @@
 # Thin: each recipe is what one could type. `make` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help libtorch backbone photographs build test chaos lint fmt oracles bench bench-server demo demo-cluster doc clean
+.PHONY: help libtorch backbone photographs build test chaos lint fmt oracles bench bench-server bench-operator demo demo-cluster doc clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Where scripts/demo and scripts/demo-cluster find what was built.
@@ -52,6 +52,10 @@ bench: build backbone ## Time a query in parts: fp32 and bf16, against the autho
 
 bench-server: build backbone ## Throughput through gRPC against the bare backbone loop
 	@scripts/bench-server
+
+bench-operator: build ## Operator with 1,000 and 10,000 models: memory, writes, fail-over, roll-out (30 min; IDLE=60 MODELS=1000 for less)
+	@scripts/require go
+	INCTRL_TEST_PROGRAMS_BUILT=1 cargo bench --workspace --bench bench-operator -- $(if $(MODELS),--models $(MODELS)) $(if $(IDLE),--idle $(IDLE))
 
 demo: build backbone ## Train, serve and score images of unseen domains; writes target/demo/report.html
 	@scripts/demo

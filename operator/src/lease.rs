@@ -254,6 +254,7 @@ mod tests {
         lease.spec.as_ref().unwrap().lease_transitions.unwrap()
     }
 
+    /// Regression 9.
     #[tokio::test(start_paused = true)]
     async fn a_lease_is_taken_over_after_it_stood_still_by_our_own_clock() {
         let (start, wall) = (Instant::now(), Timestamp::UNIX_EPOCH);
@@ -301,6 +302,7 @@ mod tests {
         assert_eq!(transitions(&taken), 2);
     }
 
+    /// Regression 9.
     #[tokio::test(start_paused = true)]
     async fn what_is_replaced_is_what_was_read() {
         let mut first = Contender::new(config("a"));

@@ -37,8 +37,30 @@ pub struct Queue<K> {
 #[derive(Debug)]
 struct State<K> {
     waiting: BTreeMap<K, Instant>,
+    /// The same, by when they are due: with ten thousand that wait, the next one must not cost a look at each.
+    due: BTreeSet<(Instant, K)>,
     working: BTreeSet<K>,
     failures: BTreeMap<K, u32>,
+}
+
+impl<K: Ord + Clone> State<K> {
+    fn add(&mut self, key: K, due: Instant) {
+        let former = self.waiting.get(&key).copied();
+        if former.is_some_and(|former| former <= due) {
+            return;
+        }
+        if let Some(former) = former {
+            self.due.remove(&(former, key.clone()));
+        }
+        self.waiting.insert(key.clone(), due);
+        self.due.insert((due, key));
+    }
+
+    fn remove(&mut self, key: &K) {
+        if let Some(due) = self.waiting.remove(key) {
+            self.due.remove(&(due, key.clone()));
+        }
+    }
 }
 
 /// How a round ended.
@@ -55,7 +77,12 @@ pub enum Round {
 impl<K: Ord + Clone> Queue<K> {
     /// An empty queue.
     pub fn new(backoff: Backoff) -> Self {
-        let state = State { waiting: BTreeMap::new(), working: BTreeSet::new(), failures: BTreeMap::new() };
+        let state = State {
+            waiting: BTreeMap::new(),
+            due: BTreeSet::new(),
+            working: BTreeSet::new(),
+            failures: BTreeMap::new(),
+        };
         Self { state: Mutex::new(state), changed: Notify::new(), backoff }
     }
 
@@ -66,10 +93,7 @@ impl<K: Ord + Clone> Queue<K> {
     /// Adds a key, due after a while; the earlier time wins.
     pub fn add(&self, key: K, after: Duration) {
         let due = Instant::now() + after;
-        self.with(|state| {
-            let time = state.waiting.entry(key).or_insert(due);
-            *time = (*time).min(due);
-        });
+        self.with(|state| state.add(key, due));
         self.changed.notify_one();
     }
 
@@ -78,15 +102,13 @@ impl<K: Ord + Clone> Queue<K> {
         loop {
             let changed = self.changed.notified();
             let next = self.with(|state| {
-                let State { waiting, working, failures: _ } = state;
-                let (key, due) =
-                    waiting.iter().filter(|(key, _)| !working.contains(key)).min_by_key(|(_, due)| **due)?;
-                let (key, due) = (key.clone(), *due);
+                let (due, key) = state.due.iter().find(|(_, key)| !state.working.contains(key))?;
+                let (due, key) = (*due, key.clone());
                 if due > Instant::now() {
                     return Some(Err(due));
                 }
-                waiting.remove(&key);
-                working.insert(key.clone());
+                state.remove(&key);
+                state.working.insert(key.clone());
                 Some(Ok(key))
             });
             match next {
@@ -120,7 +142,7 @@ impl<K: Ord + Clone> Queue<K> {
                 }
                 Round::Gone => {
                     state.failures.remove(key);
-                    state.waiting.remove(key);
+                    state.remove(key);
                     (0, None)
                 }
             }
@@ -141,7 +163,7 @@ impl<K: Ord + Clone> Queue<K> {
     pub fn depth(&self) -> (usize, Duration) {
         let now = Instant::now();
         self.with(|state| {
-            let overdue = state.waiting.values().map(|due| now.saturating_duration_since(*due)).max();
+            let overdue = state.due.first().map(|(due, _)| now.saturating_duration_since(*due));
             (state.waiting.len(), overdue.unwrap_or_default())
         })
     }

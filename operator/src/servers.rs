@@ -270,14 +270,19 @@ impl Fleet {
         self.with(|state| state.wanted.remove(key));
     }
 
-    /// Takes in a model of which nothing is to be told yet, so that its servers are found; whether it is new.
+    /// Takes in a model of which nothing is to be told yet; whether its servers have to be looked for, for no other model
+    /// selects the same ones.
     pub fn note(&self, key: &ModelKey, model: &InCTRLModel) -> bool {
         self.with(|state| {
-            let new = state.epoch.is_some() && !state.wanted.contains_key(key);
-            if new {
-                state.wanted.insert(key.clone(), Wanted::of(model, Desired::default()));
+            if state.epoch.is_none() || state.wanted.contains_key(key) {
+                return false;
             }
-            new
+            let labels = &model.spec.serving.selector.match_labels;
+            let mut others = state.wanted.iter();
+            let alone =
+                !others.any(|(other, wanted)| other.namespace == key.namespace && wanted.labels == *labels);
+            state.wanted.insert(key.clone(), Wanted::of(model, Desired::default()));
+            alone
         })
     }
 

@@ -25,6 +25,9 @@ pub const WATCH_SECONDS: u32 = 200;
 /// A watch that was not heard of for so long hangs: three calls, with the time that a dead one takes to be noticed.
 pub const LONGEST_SILENCE: Duration = Duration::from_secs(3 * (WATCH_SECONDS as u64 + 5));
 
+/// Objects of one page of a list. They come with what is left out of the cache, which is several times what is kept.
+const PAGE: u32 = 100;
+
 /// The kinds watched, by the last segment of their paths.
 pub const KINDS: [&str; 3] = ["inctrlmodels", "jobs", "pods"];
 
@@ -139,7 +142,7 @@ pub async fn watch<K>(
     K: kube::Resource + Lookup + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
     <K as Lookup>::DynamicType: Eq + std::hash::Hash + Clone,
 {
-    let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
     if let Some(labels) = labels {
         config = config.labels(&labels);
     }
@@ -188,53 +191,4 @@ fn missing_from<'a, K: kube::Resource>(
 }
 
 #[cfg(test)]
-mod tests {
-    use k8s_openapi::api::batch::v1::Job;
-    use kube::ResourceExt;
-    use serde_json::json;
-
-    use super::*;
-
-    fn request(uri: &str) -> Request<()> {
-        Request::builder().uri(uri).body(()).unwrap()
-    }
-
-    #[test]
-    fn only_watch_calls_are_signs_of_life() {
-        assert_eq!(
-            watched(&request("https://x/apis/batch/v1/jobs?&watch=true&timeoutSeconds=200")),
-            Some("jobs")
-        );
-        assert_eq!(watched(&request("https://x/api/v1/namespaces/a/pods?watch=true")), Some("pods"));
-        assert_eq!(watched(&request("https://x/apis/batch/v1/jobs?limit=500")), None);
-        assert_eq!(watched(&request("https://x/api/v1/secrets?watch=true")), None);
-    }
-
-    #[test]
-    fn a_list_after_a_watch_that_broke_tells_what_happened_meanwhile() {
-        let job = |uid: &str, version: &str| {
-            let metadata = json!({ "name": "j", "uid": uid, "resourceVersion": version });
-            Arc::new(serde_json::from_value::<Job>(json!({ "metadata": metadata })).unwrap())
-        };
-        let former = [job("stays", "1"), job("changes", "2"), job("goes", "3")];
-        let now = [job("stays", "1"), job("changes", "4"), job("comes", "5")];
-        let changed: Vec<_> = missing_from(&former, &now).filter_map(ResourceExt::uid).collect();
-        assert_eq!(changed, ["changes", "comes"]);
-        let former_ones: Vec<_> = missing_from(&now, &former).filter_map(ResourceExt::uid).collect();
-        assert_eq!(former_ones, ["changes", "goes"], "one that changed may be told twice, never not at all");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_watch_that_hangs_is_told_while_others_live() {
-        let signs = SignsOfLife::default();
-        for _ in 0..4 {
-            tokio::time::sleep(Duration::from_secs(200)).await;
-            signs.note("jobs");
-            signs.note("pods");
-        }
-        let said = signs.check().unwrap_err();
-        assert!(said.contains("inctrlmodels") && said.contains("800"), "{said}");
-        signs.note("inctrlmodels");
-        assert_eq!(signs.check(), Ok(()));
-    }
-}
+mod tests;

@@ -30,6 +30,7 @@ struct Contender {
     interposer: Arc<Interposer>,
 }
 
+/// Regression 9.
 pub(crate) async fn servers_refuse_a_leader_that_was_stopped_past_its_lease() {
     let stage = stage().await;
     let mut lane = Lane::open_without_operator(stage).await;

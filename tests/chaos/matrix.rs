@@ -36,6 +36,7 @@ struct Cut {
 
 const FAULTS: [Fault; 2] = [Fault::KilledBefore, Fault::KilledAfter];
 
+/// Regressions 1 and 16.
 pub(crate) async fn an_operator_that_is_killed_at_a_write_comes_to_the_same_end() {
     let began = Instant::now();
     let stage = stage().await;

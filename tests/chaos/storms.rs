@@ -26,6 +26,7 @@ const FAULTS: [Fault; 9] = [
 /// Storms that are played at a time.
 const AT_A_TIME: usize = 3;
 
+/// Regression 4.
 pub(crate) async fn an_api_server_that_answers_badly_delays_a_life_and_changes_nothing_of_it() {
     let stage = stage().await;
     // Every n-th write, beginning with this fault.

@@ -157,6 +157,7 @@ fn values(operator: &Value) -> Value {
     values
 }
 
+/// Regression 10.
 pub(crate) async fn the_operator_works_with_the_charts_account() {
     live("everywhere", &values(&json!({}))).await;
 }

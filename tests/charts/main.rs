@@ -14,6 +14,7 @@ use inctrl_tests::go_tools::{GoTools, Suite};
 use libtest_mimic::{Arguments, Trial};
 
 mod account;
+mod bad_input;
 mod model;
 mod release;
 mod rendering;
@@ -36,6 +37,7 @@ const CHECKS: &[(&str, Check)] = &checks![
     release::certificates_outlive_upgrade_and_rollback_and_the_definition_the_release,
     account::the_operator_works_with_the_charts_account,
     account::the_operator_works_with_a_role_in_one_namespace,
+    bad_input::what_is_wrong_is_a_condition_within_five_seconds,
 ];
 
 fn main() -> ExitCode {

@@ -32,6 +32,7 @@ async fn helm(arguments: &[&str]) -> String {
     success(helm_on_plane().await.args(arguments).args(["--namespace", NAMESPACE]))
 }
 
+/// Regression 18.
 pub(crate) async fn certificates_outlive_upgrade_and_rollback_and_the_definition_the_release() {
     let client = client().await;
     create_namespace(&client, NAMESPACE, &[]).await;

@@ -35,6 +35,11 @@ impl Tethered {
         command.spawn().map(Self)
     }
 
+    /// Process id of the tether, whose child the program is.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Removes `folder` when this is dropped or this process is gone.
     pub fn broom(folder: &Path) -> std::io::Result<Self> {
         Command::new("bash").arg("-c").arg(BROOM).arg(folder).stdin(Stdio::piped()).spawn().map(Self)

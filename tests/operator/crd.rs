@@ -95,6 +95,24 @@ pub(crate) async fn the_example_is_accepted() {
     models.patch(name, &apply, &Patch::Apply(&example)).await.expect("examples/model.yaml must be accepted");
 }
 
+/// Regression 5.
+pub(crate) async fn every_status_field_is_read_back_as_it_was_written() {
+    let client = client().await;
+    let namespace = namespace(&client).await;
+    install(&client).await;
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("inctrl.dev", "v1alpha1", "InCTRLModel"));
+    let models: Api<DynamicObject> = Api::namespaced_with(client, &namespace, &kind);
+    let mut resource: Value = serde_yaml::from_str(RESOURCE).unwrap();
+    let name = resource["metadata"]["name"].as_str().unwrap().to_owned();
+    let apply = PatchParams::apply("trials").force();
+    models.patch(&name, &apply, &Patch::Apply(&resource)).await.unwrap();
+    let status: Value = serde_json::from_str(include_str!("data/status.json")).unwrap();
+    resource.as_object_mut().unwrap().remove("spec");
+    resource["status"] = status.clone();
+    models.patch_status(&name, &apply, &Patch::Apply(&resource)).await.expect("every field must be known");
+    assert_eq!(models.get(&name).await.unwrap().data["status"], status);
+}
+
 /// Installs the definition that the operator's own program prints.
 async fn install(client: &Client) {
     let operator = program("inctrl-operator", "inctrl-operator").unwrap();

@@ -30,6 +30,7 @@ macro_rules! checks {
 const CHECKS: &[(&str, Check)] = &checks![
     crd::cases_are_accepted_and_refused_as_they_say,
     crd::the_example_is_accepted,
+    crd::every_status_field_is_read_back_as_it_was_written,
     jobs::a_job_completes_and_its_ttl_collects_it,
     jobs::an_exit_code_of_the_failure_policy_fails_the_job_at_once,
     jobs::other_exit_codes_use_up_the_back_off,

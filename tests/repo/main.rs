@@ -5,5 +5,6 @@
 mod dependencies;
 mod documents;
 mod files;
+mod regressions;
 mod set_up;
 mod sources;

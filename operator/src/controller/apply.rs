@@ -165,11 +165,7 @@ impl Actor {
     ) -> Result<Result<Option<SecretValues>, Trouble>, ClusterError> {
         let Some(LocalReference { name }) = reference else { return Ok(Ok(None)) };
         let found = self.cluster.secret(namespace, name).await?;
-        let missing = || Trouble {
-            reason: "SecretNotFound",
-            message: format!("there is no Secret {name} in this namespace"),
-        };
-        Ok(found.map(Some).ok_or_else(missing))
+        Ok(found.map(Some).ok_or_else(|| Trouble::no_secret(name)))
     }
 
     async fn resolve_dataset(&self, namespace: &str, model: &ValidModel) -> Result<(), ClusterError> {

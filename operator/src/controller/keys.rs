@@ -90,6 +90,7 @@ mod tests {
         .unwrap()
     }
 
+    /// Regression 20.
     #[test]
     fn the_hash_of_a_spec_is_the_same_in_every_version_of_the_operator() {
         assert_eq!(
@@ -121,6 +122,7 @@ mod tests {
         assert_eq!(by_digest("one.example"), by_digest("two.example"));
     }
 
+    /// Regression 19.
     #[test]
     fn a_run_key_depends_on_each_part_and_on_where_parts_end() {
         let key = run_key("uid", "spec", "data", "");

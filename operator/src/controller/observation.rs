@@ -58,6 +58,13 @@ pub struct Trouble {
     pub message: String,
 }
 
+impl Trouble {
+    /// A Secret that the spec names is not there.
+    pub fn no_secret(name: &str) -> Self {
+        Self { reason: "SecretNotFound", message: format!("there is no Secret {name} in this namespace") }
+    }
+}
+
 /// A data set as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetView {

@@ -10,8 +10,9 @@ use kube::runtime::reflector::Store;
 
 use super::apply::Actor;
 use super::build::job::{MODEL_LABEL, RUN_LABEL};
+use super::build::volumes::secrets;
 use super::looks::DatasetKey;
-use super::observation::{JobView, Observation};
+use super::observation::{JobState, JobView, Observation, Trouble};
 use crate::cluster::{Cluster, ClusterError};
 use crate::crd::conditions::ConditionType;
 use crate::crd::{FINALIZER, InCTRLModel, InCTRLModelStatus, RETRAIN_AT};
@@ -61,7 +62,7 @@ pub async fn observe(
     }
     let mut views = Vec::with_capacity(jobs.len());
     for job in jobs {
-        views.push(view(&job, caches, cluster, &namespace).await?);
+        views.push(view(&job, model, caches, cluster).await?);
     }
     Ok(Observation {
         generation: model.metadata.generation.unwrap_or_default(),
@@ -111,14 +112,31 @@ fn is_owned(job: &Job, uid: &str) -> bool {
 
 async fn view(
     job: &Job,
+    model: &InCTRLModel,
     caches: &Caches,
     cluster: &Cluster,
-    namespace: &str,
 ) -> Result<JobView, ClusterError> {
-    let uid = job.uid().unwrap_or_default();
+    let (uid, namespace) = (job.uid().unwrap_or_default(), model.namespace().unwrap_or_default());
     let pods = caches.pods.state_filter(|pod| pod.owner_references().iter().any(|owner| owner.uid == uid));
     // A Job without a pod says why only in its events.
     let complaint =
-        if job::is_without_pods(job, &pods) { cluster.complaint(namespace, &uid).await? } else { None };
-    Ok(job::view(job, &pods, complaint.as_deref()))
+        if job::is_without_pods(job, &pods) { cluster.complaint(&namespace, &uid).await? } else { None };
+    let mut view = job::view(job, &pods, complaint.as_deref());
+    if let JobState::Active { blocked: blocked @ None, .. } = &mut view.state
+        && job::is_being_made(&pods)
+    {
+        *blocked = missing_secret(model, cluster).await;
+    }
+    Ok(view)
+}
+
+/// The first Secret of those that the training pod mounts that is not there. One that cannot be asked for may be there.
+async fn missing_secret(model: &InCTRLModel, cluster: &Cluster) -> Option<Trouble> {
+    let namespace = model.namespace().unwrap_or_default();
+    for name in secrets(&model.spec) {
+        if matches!(cluster.secret(&namespace, name).await, Ok(None)) {
+            return Some(Trouble::no_secret(name));
+        }
+    }
+    None
 }

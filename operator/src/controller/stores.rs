@@ -19,8 +19,9 @@ use crate::crd::{FingerprintKind, RevisionMetric};
 /// Longest a listing or a reading may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Longest time in which one request to a store is tried again.
-const RETRY: Duration = Duration::from_secs(20);
+/// Longest time in which one request to a store is tried again: that a store does not answer is to be said soon, and our own
+/// queue tries again.
+const RETRY: Duration = Duration::from_secs(3);
 
 /// Most metrics of a head that the status keeps.
 const MOST_METRICS: usize = 16;
@@ -253,32 +254,4 @@ pub fn verifying_key(secret: &SecretValues) -> Result<VerifyingKey, Trouble> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_are_rounded_never_in_favour() {
-        let figure =
-            |name: &str, value| metrics(&[Metric { name: name.to_owned(), split: None, value }]).remove(0);
-        assert_eq!(figure("imageAUROC", 0.85).basis_points, Some(8500));
-        assert_eq!(figure("imageAUROC", 0.849_99).basis_points, Some(8499));
-        assert_eq!(figure("latencyP99Millis", 40.0).value, Some(40));
-        assert_eq!(figure("latencyP99Millis", 40.01).value, Some(41));
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_had_has_a_name() {
-        let root = tempfile::tempdir().unwrap();
-        let stores = Stores { settings: BTreeMap::new(), pvc_root: root.path().to_owned() };
-        let missing =
-            stores.dataset(&"pvc://data/none".parse().unwrap(), None, FingerprintKind::Manifest).await;
-        let reason = missing.unwrap_err().reason;
-        assert!(["NotFound", "Empty"].contains(&reason), "{reason}");
-        std::fs::create_dir_all(root.path().join("data/empty")).unwrap();
-        let empty =
-            stores.dataset(&"pvc://data/empty".parse().unwrap(), None, FingerprintKind::Manifest).await;
-        assert_eq!(empty.unwrap_err().reason, "Empty");
-        let artifact = stores.artifact(&"pvc://data/empty".parse().unwrap(), None, None).await;
-        assert_eq!(artifact.unwrap_err().reason, "ArtifactMissing");
-    }
-}
+mod tests;

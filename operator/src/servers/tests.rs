@@ -266,9 +266,9 @@ fn published(folder: &std::path::Path) -> (Vec<u8>, String) {
     (bytes, manifest.revision.to_string())
 }
 
+/// Regression 9.
 #[tokio::test]
 async fn a_server_that_heard_from_a_newer_operator_is_left_alone() {
-    // [9]
     let root = tempfile::tempdir().unwrap();
     let mut stage = stage(root.path());
     let server = start("a").await;

@@ -17,7 +17,7 @@ use crate::uri::Scheme;
 use crate::{StoreOptions, Uri};
 
 /// A connection is there within this time, or not at all.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Silence that ends a call: no byte for this long. Whole calls have [`CALL_TIMEOUT`], since objects may be large.
 const SILENCE_TIMEOUT: Duration = Duration::from_mins(1);

@@ -274,6 +274,7 @@ mod tests {
         assert_eq!(job["spec"]["template"]["spec"]["restartPolicy"], "Never");
     }
 
+    /// Regression 3.
     #[test]
     fn what_may_change_of_a_job_is_nothing_of_its_template() {
         let held = lifecycle("default", "visa-train-abc", true, None);

@@ -7,6 +7,7 @@ use inctrl_storage::options::DEFAULT_PVC_ROOT;
 use serde_json::{Value, json};
 
 use crate::controller::validate::ValidModel;
+use crate::crd::InCTRLModelSpec;
 
 /// Where Secrets are mounted, each under its name.
 pub const SECRETS: &str = "/etc/inctrl/secrets";
@@ -14,6 +15,17 @@ pub const SECRETS: &str = "/etc/inctrl/secrets";
 /// Where a Secret is mounted.
 pub fn secret_folder(name: &str) -> String {
     format!("{SECRETS}/{name}")
+}
+
+/// Names of the Secrets that a spec names, each once.
+pub fn secrets(spec: &InCTRLModelSpec) -> BTreeSet<&str> {
+    let secrets = [
+        &spec.training.dataset.secret_ref,
+        &spec.gate.dataset.secret_ref,
+        &spec.artifacts.secret_ref,
+        &spec.artifacts.signing_key_ref,
+    ];
+    secrets.into_iter().flatten().map(|secret| secret.name.as_str()).collect()
 }
 
 /// Volumes of a pod and where its container mounts them.
@@ -44,15 +56,7 @@ pub fn of(model: &ValidModel, annotation: &str, job_folder: &str) -> Volumes {
     all.add("job", json!({ "downwardAPI": { "items": items } }), job_folder, true);
     all.add("scratch", json!({ "emptyDir": {} }), "/tmp", false);
 
-    let spec = &model.spec;
-    let secrets = [
-        &spec.training.dataset.secret_ref,
-        &spec.gate.dataset.secret_ref,
-        &spec.artifacts.secret_ref,
-        &spec.artifacts.signing_key_ref,
-    ];
-    let secrets: BTreeSet<_> = secrets.into_iter().flatten().map(|secret| secret.name.as_str()).collect();
-    for (place, name) in secrets.into_iter().enumerate() {
+    for (place, name) in secrets(&model.spec).into_iter().enumerate() {
         let source = json!({ "secret": { "secretName": name } });
         all.add(&format!("secret-{place}"), source, &secret_folder(name), true);
     }

@@ -21,6 +21,7 @@ use crate::queue::Backoff;
 use crate::servers::{Dialer, Fleet, Heads};
 
 mod faults;
+mod pace;
 use faults::Fault;
 
 /// One call as it was made.
@@ -251,6 +252,11 @@ impl Stage {
     /// An operator that has just started, its caches filled.
     fn of(server: Arc<Server>, pvc_root: &Path) -> Self {
         let client = server.client();
+        Self::with(server, client, pvc_root)
+    }
+
+    /// The same, whose calls go elsewhere.
+    fn with(server: Arc<Server>, client: Client, pvc_root: &Path) -> Self {
         let metrics =
             Metrics::register(&mut inctrl_telemetry::prometheus_client::registry::Registry::default());
         let limiter = Limiter::new(1000.0, 1000);
@@ -352,6 +358,7 @@ async fn the_finalizer_is_the_first_call_and_the_only_one_of_its_round() {
     assert_eq!(calls[0].body["metadata"]["resourceVersion"], "1");
 }
 
+/// Regression 6.
 #[tokio::test]
 async fn status_and_job_are_applied_whole_and_what_is_equal_is_not_written_again() {
     let root = data();
@@ -438,6 +445,7 @@ async fn a_missing_data_set_is_a_condition_and_no_job() {
     assert_eq!((resolved["status"].as_str(), resolved["reason"].as_str()), (Some("False"), Some("Empty")));
 }
 
+/// Regression 17.
 #[tokio::test]
 async fn a_deleted_model_lets_go_of_its_finalizer_alone() {
     let root = data();

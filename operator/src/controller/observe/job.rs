@@ -31,6 +31,17 @@ pub(super) fn is_without_pods(job: &Job, pods: &[Arc<Pod>]) -> bool {
     !ended && !suspended && pods.is_empty()
 }
 
+/// Whether a pod's container is still to be made: the kubelet waits for what it mounts, and says in the pod's status no more.
+pub(super) fn is_being_made(pods: &[Arc<Pod>]) -> bool {
+    pods.iter().any(|pod| waiting(pod) == Some("ContainerCreating"))
+}
+
+fn waiting(pod: &Pod) -> Option<&str> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let status = statuses.iter().find(|status| status.name == CONTAINER)?;
+    status.state.as_ref()?.waiting.as_ref()?.reason.as_deref()
+}
+
 fn condition<'a>(job: &'a Job, type_: &str) -> Option<&'a JobCondition> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True")
@@ -106,10 +117,8 @@ fn exit_code(message: &str) -> Option<i32> {
 /// What keeps a pod from running. Names no pod and no count: the text must not change while the reason is the same.
 fn blocked(pod: &Pod) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
-    let container = status.container_statuses.iter().flatten().find(|status| status.name == CONTAINER);
-    let waiting = container.and_then(|status| status.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
     let trouble = |reason, message: &str| Some(Trouble { reason, message: message.to_owned() });
-    match waiting {
+    match waiting(pod) {
         Some("ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull") => {
             return trouble(
                 "ImagePullFailed",
@@ -232,6 +241,7 @@ mod tests {
         assert_eq!(progress, Some(40));
     }
 
+    /// Regression 2.
     #[test]
     fn what_keeps_a_pod_from_starting_is_named_without_naming_the_pod() {
         let reason =
@@ -253,6 +263,29 @@ mod tests {
             reason(&[], Some("error looking up service account d/t: serviceaccount \"t\" not found")),
             "ServiceAccountNotFound"
         );
+    }
+
+    /// Regression 6.
+    #[test]
+    fn pods_of_other_names_that_fail_alike_look_alike() {
+        let failing = |name: &str| {
+            let pod = serde_json::from_value(json!({
+                "metadata": { "name": name, "uid": name },
+                "status": { "containerStatuses": [{
+                    "name": CONTAINER, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": { "waiting": {
+                        "reason": "ErrImagePull", "message": format!("Back-off pulling image for pod {name}"),
+                    }},
+                }]},
+            }));
+            view(&job(json!({ "failed": name.len() })), &[Arc::new(pod.unwrap())], None)
+        };
+        assert_eq!(failing("visa-train-abc-x1"), failing("visa-train-abc-yy22"));
+        let forbidden = |name: &str| {
+            let complaint = format!("pods {name:?} is forbidden: exceeded quota: q, requested: pods=1");
+            view(&job(json!({})), &[], Some(&complaint))
+        };
+        assert_eq!(forbidden("visa-train-abc-x1"), forbidden("visa-train-abc-yy22"));
     }
 
     #[test]

@@ -10,6 +10,10 @@ use crate::crd::InCTRLModelStatus;
 /// How often to look at what does not tell of its changes: pods that cannot start, servers that do not converge.
 const POLL: i64 = 5;
 
+/// How often to look at a Job that was just made, and for how long: what keeps its pod from starting shows by then.
+const POLL_YOUNG: i64 = 1;
+const YOUNG: i64 = 10;
+
 /// Longest wait before an artifact that could not be read is read again.
 const LONGEST_ARTIFACT_RETRY: i64 = 300;
 
@@ -49,7 +53,10 @@ fn of_run(cx: &Context<'_>, status: &InCTRLModelStatus) -> Option<Timestamp> {
     // A pod that cannot start does not say so by a change of the Job.
     let unstarted = matches!(&job.state, JobState::Active { progress: None, blocked, .. }
         if blocked.is_some() || open.progress_percent.is_none());
-    (unstarted && !cx.model.spec.suspend).then(|| later(cx.now, POLL))
+    let JobState::Active { started_at, .. } = &job.state else { return None };
+    let is_young = started_at.is_none_or(|started| cx.now < later(started, YOUNG));
+    let wait = if is_young { POLL_YOUNG } else { POLL };
+    (unstarted && !cx.model.spec.suspend).then(|| later(cx.now, wait))
 }
 
 fn of_rollout(cx: &Context<'_>, status: &InCTRLModelStatus) -> Option<Timestamp> {

@@ -274,6 +274,7 @@ fn active_heads_come_from_somewhere(world: &World, before: &InCTRLModelStatus, a
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// Regression 4.
     #[test]
     fn no_order_of_happenings_leads_to_an_illegal_plan(
         manual in prop::bool::weighted(0.2),
@@ -295,6 +296,7 @@ proptest! {
         }
     }
 
+    /// Regression 6.
     #[test]
     fn an_idle_world_is_never_written_to(waits in vec(1_i64..100_000, 1..8)) {
         let mut world = World::serving(|spec| {

@@ -1,5 +1,4 @@
-//! Each transition of gate and rollout once, by name. Numbers in brackets are those of the regressions that other operators
-//! shipped (`docs/operator.md`).
+//! Each transition of gate and rollout once, by name. Numbered regressions are those of `docs/regressions.md`.
 
 use serde_json::json;
 
@@ -74,6 +73,7 @@ fn a_head_that_drifts_in_shadow_is_taken_back_at_the_first_weight() {
     assert_eq!(highest.max(), Some(10), "weight must not rise while the analysis fails");
 }
 
+/// Regression 14.
 #[test]
 fn a_refused_head_is_not_tried_again_until_a_person_asks() {
     let mut world = World::serving(|_| {});
@@ -83,7 +83,7 @@ fn a_refused_head_is_not_tried_again_until_a_person_asks() {
     world.retrain(refused);
     assert_eq!(world.condition(GatePassed), (false, "AlreadyRejected"));
     assert!(world.seen.status.candidate.is_none());
-    // [14] The way out that is no edit of the spec.
+    // The way out that is no edit of the spec.
     world.seen.retrain_at = Some("2027-01-15T08:00:00Z".to_owned());
     world.settle();
     world.end_job(Ok(()));
@@ -95,9 +95,9 @@ fn a_refused_head_is_not_tried_again_until_a_person_asks() {
     assert_eq!(world.creations(), runs, "a request is acted on once");
 }
 
+/// Regression 13.
 #[test]
 fn a_canary_without_requests_is_extended_and_then_taken_back() {
-    // [13]
     let mut world = World::serving(|_| {});
     world.retrain(Quality::GOOD.with_id(2));
     world.wait(600);
@@ -110,9 +110,9 @@ fn a_canary_without_requests_is_extended_and_then_taken_back() {
     assert_eq!(world.active(), Some(1));
 }
 
+/// Regression 13.
 #[test]
 fn a_candidate_that_fails_all_its_few_requests_is_taken_back_before_the_minimum() {
-    // [13]
     let mut world = World::serving(|_| {});
     world.retrain(Quality { id: 2, errors_per_mille: 1000, ..Quality::GOOD });
     world.serve(5);
@@ -136,6 +136,7 @@ fn a_hundred_looks_at_one_bad_minute_are_one_failure() {
     assert_eq!(world.seen.status.canary.as_ref().unwrap().failures, 1);
 }
 
+/// Regression 14.
 #[test]
 fn without_automatic_rollback_a_failing_candidate_stays_at_its_weight() {
     let mut world = World::serving(|spec| spec["rollout"]["autoRollback"] = json!(false));
@@ -191,9 +192,9 @@ fn the_time_of_a_suspension_counts_for_nothing() {
     assert_eq!(world.active(), Some(2));
 }
 
+/// Regression 11.
 #[test]
 fn ready_answers_to_what_servers_report() {
-    // [11]
     let mut world = World::serving(|_| {});
     let report = |world: &mut World, place: usize, report: Option<ServerReport>| {
         world.seen.servers.as_mut().unwrap()[place].report = report;
@@ -216,9 +217,9 @@ fn ready_answers_to_what_servers_report() {
     assert_eq!(world.condition(Ready), (false, "NoServersMatched"));
 }
 
+/// Regression 15.
 #[test]
 fn a_hundred_cycles_leave_no_more_than_one() {
-    // [15]
     let mut world = World::serving(|spec| spec["revisionHistoryLimit"] = json!(3));
     for id in 2..102 {
         world.retrain(Quality::GOOD.with_id(id));
@@ -233,9 +234,9 @@ fn a_hundred_cycles_leave_no_more_than_one() {
     }
 }
 
+/// Regression 14.
 #[test]
 fn an_unhealthy_active_head_does_not_hold_up_a_good_candidate() {
-    // [14]
     let mut world = World::new(|_| {});
     world.add_server("a");
     world.quality = Quality { id: 1, errors_per_mille: 900, ..Quality::GOOD };
@@ -248,9 +249,9 @@ fn an_unhealthy_active_head_does_not_hold_up_a_good_candidate() {
     assert_eq!(world.active(), Some(2));
 }
 
+/// Regression 16.
 #[test]
 fn state_that_servers_and_operator_lost_together_comes_back_from_the_status() {
-    // [16]
     let mut world = World::serving(|_| {});
     world.retrain(Quality::GOOD.with_id(2));
     let status = world.seen.status.clone();

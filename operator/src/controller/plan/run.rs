@@ -133,6 +133,10 @@ fn mismatch(cx: &Context<'_>, run: &Run, artifact: &ArtifactView) -> Option<Stri
     if artifact.spec_hash != run.spec_hash {
         return Some("the manifest is of another spec".to_owned());
     }
+    // Taken for what was read, it would be a change of the data set that no run ever settles.
+    if Some(&artifact.dataset_fingerprint) != run.dataset_fingerprint.as_ref() {
+        return Some("the manifest is of another data set".to_owned());
+    }
     // Where the spec changed meanwhile the hash above is of the former; so is its backbone.
     let unchanged = run.spec_hash.as_ref() == Some(&cx.model.spec_hash);
     if unchanged && artifact.backbone_sha256.as_ref().is_some_and(|sha256| sha256 != backbone) {
@@ -170,8 +174,6 @@ fn succeed(cx: &Context<'_>, draft: &mut Draft, artifact: &ArtifactView, at: Opt
     run.reason = None;
     run.finished_at = Some(at.unwrap_or(artifact.created_at));
     run.progress_percent = None;
-    // What was read decides what counts as seen, should the data set have changed while it was read.
-    run.dataset_fingerprint = Some(artifact.dataset_fingerprint.clone());
     let job_name = run.job_name.clone();
     draft.status.retry_not_before = None;
     draft.set(

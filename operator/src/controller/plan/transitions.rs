@@ -1,11 +1,11 @@
-//! Each transition of training and life once, by name; those of a rollout are in `rollout_transitions`. Numbers in brackets are
-//! those of the regressions that other operators shipped (`docs/operator.md`).
+//! Each transition of training and life once, by name; those of a rollout are in `rollout_transitions`. Numbered regressions are
+//! those of `docs/regressions.md`.
 
 use serde_json::json;
 
 use super::simulator::{Quality, World};
 use super::{Action, EventReason};
-use crate::controller::observation::{FailureClass, JobState, Trouble};
+use crate::controller::observation::{ArtifactView, FailureClass, JobState, Trouble};
 use crate::crd::conditions::ConditionType::{
     DatasetResolved, Degraded, GatePassed, Progressing, Ready, Suspended, Trained,
 };
@@ -52,9 +52,9 @@ fn a_whole_cycle_costs_at_most_eight_status_writes() {
     assert!(world.writes - before <= 8, "{} writes", world.writes - before);
 }
 
+/// Regression 1.
 #[test]
 fn a_finished_run_does_not_begin_again_when_its_job_is_collected() {
-    // [1]
     let mut world = World::serving(|_| {});
     assert!(world.seen.jobs[0].has_ttl, "a recorded outcome lets the Job go");
     let runs = world.creations();
@@ -66,6 +66,7 @@ fn a_finished_run_does_not_begin_again_when_its_job_is_collected() {
     assert_eq!(world.condition(Trained), (true, "JobComplete"));
 }
 
+/// Regression 1.
 #[test]
 fn a_job_may_be_collected_only_after_its_outcome_was_read_back() {
     let mut world = World::new(|_| {});
@@ -81,9 +82,9 @@ fn a_job_may_be_collected_only_after_its_outcome_was_read_back() {
     assert!(expire.actions.iter().any(|action| matches!(action, Action::SetJob { ttl: Some(3600), .. })));
 }
 
+/// Regression 2.
 #[test]
 fn what_keeps_a_pod_from_starting_is_a_condition() {
-    // [2]
     let mut world = World::new(|_| {});
     world.settle();
     let blocked = Some(Trouble { reason: "QuotaExceeded", message: "exceeded quota".to_owned() });
@@ -93,9 +94,9 @@ fn what_keeps_a_pod_from_starting_is_a_condition() {
     assert!(world.plan().look_again.unwrap().as_secs() <= 5, "it must be looked at again soon");
 }
 
+/// Regression 3.
 #[test]
 fn suspending_and_resuming_a_running_job_never_touches_its_template() {
-    // [3]
     let mut world = World::new(|_| {});
     world.settle();
     for round in 0..50 {
@@ -109,9 +110,9 @@ fn suspending_and_resuming_a_running_job_never_touches_its_template() {
     assert_eq!(world.condition(Trained), (true, "JobComplete"));
 }
 
+/// Regression 4.
 #[test]
 fn a_store_that_does_not_answer_starts_nothing() {
-    // [4]
     let mut world = World::serving(|_| {});
     let runs = world.creations();
     world.dataset = None;
@@ -246,16 +247,57 @@ fn an_artifact_of_another_run_is_refused() {
     let key = world.seen.status.run.as_ref().unwrap().key.clone().unwrap();
     let read = world.plan();
     world.apply(&read);
-    let look = world.seen.artifacts.get_mut(&key).unwrap();
-    look.found.as_mut().unwrap().spec_hash = Some("f".repeat(64));
-    world.settle();
-    assert_eq!(world.condition(Trained), (false, "DigestMismatch"));
-    assert!(world.seen.status.candidate.is_none());
+    let wrong: [fn(&mut ArtifactView); 4] = [
+        |artifact| artifact.run_key = Some("another".to_owned()),
+        |artifact| artifact.spec_hash = Some("f".repeat(64)),
+        |artifact| artifact.backbone_sha256 = Some("f".repeat(64)),
+        |artifact| artifact.digest = "sha256:none".to_owned(),
+    ];
+    let (seen, writes) = (world.seen.clone(), world.writes);
+    for change in wrong {
+        world.seen = seen.clone();
+        change(world.seen.artifacts.get_mut(&key).unwrap().found.as_mut().unwrap());
+        world.settle();
+        assert_eq!(world.condition(Trained), (false, "DigestMismatch"));
+        assert_eq!(world.condition(Degraded), (true, "TrainingFailed"));
+        assert!(world.seen.status.candidate.is_none());
+    }
+    assert!(world.writes > writes);
 }
 
 #[test]
+fn a_data_set_that_changed_while_it_was_trained_on_is_trained_on_as_it_is_now() {
+    let mut world = World::new(|_| {});
+    world.settle();
+    world.dataset = Some(2);
+    world.end_job(Err(FailureClass::BadData));
+    world.settle();
+    assert_eq!(world.condition(Trained), (false, "BadData"));
+    assert_eq!(world.creations(), 1, "that it changed is not known yet");
+    world.wait(3601);
+    world.settle();
+    assert_eq!(world.creations(), 2);
+    let run = world.seen.status.run.as_ref().unwrap();
+    assert_eq!(run.trigger.as_deref(), Some("DatasetChange"));
+    assert_eq!(run.dataset_fingerprint, Some(format!("sha256:{:064x}", 2)));
+
+    // A trainer that learned from what nobody told it to is no way round that, nor a reason to go on for ever.
+    let mut other = World::new(|_| {});
+    other.settle();
+    other.end_job(Ok(()));
+    let key = other.seen.status.run.as_ref().unwrap().key.clone().unwrap();
+    let plan = other.plan();
+    other.apply(&plan);
+    let look = other.seen.artifacts.get_mut(&key).unwrap();
+    look.found.as_mut().unwrap().dataset_fingerprint = format!("sha256:{:064x}", 2);
+    other.settle();
+    assert_eq!(other.condition(Trained), (false, "DigestMismatch"));
+    assert_eq!(other.creations(), 1);
+}
+
+/// Regression 12.
+#[test]
 fn the_observed_generation_is_the_one_acted_on() {
-    // [12]
     let mut world = World::serving(|_| {});
     world.seen.generation = 7;
     world.settle();
@@ -265,9 +307,9 @@ fn the_observed_generation_is_the_one_acted_on() {
     }
 }
 
+/// Regression 17.
 #[test]
 fn a_deleted_model_is_cleaned_up_or_let_go_at_the_deadline() {
-    // [17]
     let mut world = World::serving(|spec| spec["deletionPolicy"] = json!("Delete"));
     world.seen.deleted_at = Some(world.now);
     let plan = world.plan();
@@ -290,9 +332,9 @@ fn a_deleted_model_is_cleaned_up_or_let_go_at_the_deadline() {
     assert!(end.events[0].note.contains("the store does not answer"));
 }
 
+/// Regression 19.
 #[test]
 fn a_model_made_again_under_the_same_name_finds_nothing_of_the_former() {
-    // [19]
     let mut first = World::new(|_| {});
     first.settle();
     let mut second = World::new(|_| {});
@@ -317,9 +359,9 @@ fn a_spec_that_cannot_be_acted_on_is_said_once_and_serving_goes_on() {
     assert!(again.events.is_empty());
 }
 
+/// Regression 6.
 #[test]
 fn failing_pods_of_changing_names_change_no_status() {
-    // [6]
     let mut world = World::new(|_| {});
     world.settle();
     let writes = world.writes;

@@ -19,6 +19,7 @@ async fn models(server: &Server) -> Vec<Model> {
     client.get_server_info(GetServerInfoRequest {}).await.unwrap().into_inner().models
 }
 
+/// Regression 9.
 #[tokio::test]
 async fn commands_are_fenced_and_the_last_one_again_changes_nothing() {
     let (server, _hand) = Server::start_with(plain).await;

@@ -91,6 +91,7 @@ async fn a_disk_that_takes_nothing_is_told_and_made_up_for_while_serving_goes_on
     server.stop().await;
 }
 
+/// Regression 16.
 #[tokio::test]
 async fn a_killed_server_comes_back_to_the_head_that_was_rolled_out() {
     let official = Official::every().remove(0);

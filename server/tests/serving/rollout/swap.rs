@@ -33,6 +33,7 @@ async fn a_request_in_flight_finishes_on_the_head_it_began_with() {
     server.stop().await;
 }
 
+/// Regression 15.
 #[tokio::test]
 async fn swaps_under_load_fail_no_request_and_leave_no_head_behind() {
     const SWAPS: i64 = 60;

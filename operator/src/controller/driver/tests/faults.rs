@@ -227,6 +227,7 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
+/// Regressions 1 and 16.
 #[tokio::test(start_paused = true)]
 async fn whatever_becomes_of_one_call_the_end_is_the_same_and_no_run_is_made_twice() {
     let Played { end: expected, calls, told } = play(None).await;
