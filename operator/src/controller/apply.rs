@@ -144,6 +144,8 @@ impl Actor {
             name: object.metadata.name.clone(),
             namespace: object.metadata.namespace.clone(),
             uid: object.metadata.uid.clone(),
+            // Events about one version are counted as a series under the note of the first; every transition is a version.
+            resource_version: object.metadata.resource_version.clone(),
             ..ObjectReference::default()
         };
         for event in events {

@@ -20,6 +20,7 @@ use crate::limiter::Limiter;
 use crate::queue::Backoff;
 use crate::servers::{Dialer, Fleet, Heads};
 
+mod events;
 mod faults;
 mod pace;
 use faults::Fault;
