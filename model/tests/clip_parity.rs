@@ -18,7 +18,7 @@ const TEXT_TOLERANCE: f64 = 1e-5;
 /// Largest relative difference of a patch token: the answers are stored with the 11 significant bits of float16.
 const PATCH_TOLERANCE: f64 = 1.0 / 2048.0 + 1e-4;
 /// Largest difference in any feature of a query alone and in a batch.
-const BATCH_TOLERANCE: f64 = 1e-5;
+const BATCH_TOLERANCE: f64 = 2e-5;
 
 fn open(folder: &ParityFolder) -> Backbone {
     Backbone::open(folder.backbone_folder().path(), device(), Precision::Fp32).unwrap()
