@@ -250,11 +250,17 @@ impl Controller {
     }
 }
 
-/// Leaves out of a model what nobody here reads.
+/// Leaves out of a model what nobody here reads, and gives back room that its lists do not fill: there may be ten thousand.
 pub fn strip_model(model: &mut InCTRLModel) {
     model.metadata.managed_fields = None;
     if let Some(annotations) = &mut model.metadata.annotations {
         annotations.retain(|name, _| name == crate::crd::RETRAIN_AT);
+    }
+    let Some(status) = &mut model.status else { return };
+    status.conditions.shrink_to_fit();
+    status.history.shrink_to_fit();
+    for row in status.history.iter_mut().chain(&mut status.active).chain(&mut status.candidate) {
+        row.metrics.shrink_to_fit();
     }
 }
 
