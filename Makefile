@@ -32,7 +32,7 @@ test: libtorch ## Every test of the workspace
 	INCTRL_TEST_PROGRAMS_BUILT=1 cargo test --workspace
 
 chaos: libtorch ## The operator killed at every write, and every storm of its API server: the whole of what test has a sample of
-	@scripts/require cargo compiler disk memory go
+	@scripts/require cargo compiler disk:debug:9 memory go
 	cargo test --workspace --no-run
 	INCTRL_CHAOS=whole INCTRL_TEST_PROGRAMS_BUILT=1 cargo test --workspace --test chaos
 
