@@ -38,6 +38,7 @@ pub mod report;
 pub mod run;
 pub mod synth;
 mod tensors;
+mod threads;
 pub mod train;
 
 /// Does what was typed, telling on standard error what went wrong.

@@ -32,6 +32,7 @@ use crate::episodes::{EpisodePlan, Episodes, Query};
 use crate::metrics::auroc;
 use crate::optimiser::AdamW;
 use crate::progress::Progress;
+use crate::threads::OneThread;
 
 /// Steps of held-out queries after each epoch: with a batch of 32, 800 queries.
 const VALIDATION_STEPS: usize = 25;
@@ -49,6 +50,7 @@ pub struct Fit<'a> {
     /// Queries of held-out classes, by step; empty where none are held out.
     watched: Vec<Vec<Query>>,
     state: State,
+    _threads: OneThread,
 }
 
 /// The state of a run before its first epoch.
@@ -64,7 +66,7 @@ pub fn fresh(plan: &Training, metadata: &HeadMetadata, seed: u64) -> State {
 impl<'a> Fit<'a> {
     /// A fit that goes on from `state`. Contextual heads that have not begun are standardised first.
     ///
-    /// Tensor operations of this process have one thread from here on: a step's are so small that more would wait for
+    /// Tensor operations of this process have one thread while it lives: a step's are so small that more would wait for
     /// each other longer than they compute.
     pub fn new(
         plan: &'a Training,
@@ -74,9 +76,9 @@ impl<'a> Fit<'a> {
         batches: Batches<'a>,
         state: State,
     ) -> Result<Self, TrainError> {
-        tch::set_num_threads(1);
+        let threads = OneThread::begin();
         let (episodes, watched) = draws(plan, seed, data)?;
-        let mut fit = Self { plan, data, metadata, batches, episodes, watched, state };
+        let mut fit = Self { plan, data, metadata, batches, episodes, watched, state, _threads: threads };
         if fit.metadata.kind == HeadKind::Contextual && fit.state.epochs.is_empty() {
             fit.standardise()?;
         }
