@@ -8,7 +8,7 @@ use inctrl_storage::manifest::{BackboneRecord, DatasetRecord, HEAD_NAME, HeadRec
 use inctrl_storage::{Manifest, PartRecord, RunRecord, Uri};
 use jiff::Timestamp;
 
-use crate::files::{Durability, write_whole};
+use crate::files::{Durability, prepare_folder, write_whole};
 use crate::train::{AuxiliaryData, CURVE_NAME, Identity, LossCurve, TrainError};
 
 /// The folder of a head.
@@ -20,9 +20,7 @@ pub struct Artifact {
 impl Artifact {
     /// Makes the folder, if need be, and fails unless files can be written there.
     pub fn open(folder: &Path) -> Result<Self, TrainError> {
-        let refused = |source| TrainError::Output { path: folder.to_owned(), source };
-        std::fs::create_dir_all(folder).map_err(refused)?;
-        tempfile::NamedTempFile::new_in(folder).map_err(refused)?;
+        prepare_folder(folder).map_err(|source| TrainError::Output { path: folder.to_owned(), source })?;
         Ok(Self { folder: folder.to_owned() })
     }
 

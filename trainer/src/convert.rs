@@ -25,7 +25,7 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use error::ConvertError;
 pub use pickle::PickleError;
 
-use crate::files::{Durability, write_whole};
+use crate::files::{Durability, StagedFile};
 use folder::{Clip, StagedFolder};
 use layout::Layout;
 
@@ -57,7 +57,7 @@ pub struct Args {
     pub vocabulary: Option<PathBuf>,
 }
 
-/// Converts as asked. Everything is checked before the first output gets its name; each appears whole or not at all.
+/// Converts as asked. Everything is checked and written before the first output gets its name.
 pub fn run(args: &Args) -> Result<(), ConvertError> {
     let Args { checkpoint: path, into, head, backbone, config, vocabulary } = args;
     let checkpoint =
@@ -87,15 +87,19 @@ pub fn run(args: &Args) -> Result<(), ConvertError> {
         (None, None) => return Err(ConvertError::NoOutput),
     };
     let head = match head {
-        Some(file) => Some((file, head::make(path, &checkpoint, info)?)),
+        Some(file) => {
+            let bytes = head::make(path, &checkpoint, info)?.to_bytes();
+            let staged = StagedFile::write(file, &bytes, Durability::Durable)
+                .map_err(|source| ConvertError::Write { path: file.clone(), source })?;
+            Some((file, staged))
+        }
         None => None,
     };
     if let Some(staged) = staged {
         staged.publish()?;
     }
     if let Some((file, head)) = head {
-        write_whole(file, &head.to_bytes(), Durability::Durable)
-            .map_err(|source| ConvertError::Write { path: file.clone(), source })?;
+        head.publish().map_err(|source| ConvertError::Write { path: file.clone(), source })?;
     }
     Ok(())
 }

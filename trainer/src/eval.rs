@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use crate::data;
 use crate::features::{FeatureCache, FeatureSet, View};
-use crate::files::{Durability, write_whole};
+use crate::files::{Durability, prepare_folder, write_whole};
 use crate::report::{self, REPORT_FILE};
 
 mod args;
@@ -86,14 +86,17 @@ pub struct Outcome {
 pub fn run(args: &Args) -> Result<(), EvalError> {
     let config = EvalConfig::from_args(args)?;
     inctrl_telemetry::log::init(&LogConfig { format: LogFormat::Auto, filter: args.log.clone() })?;
+    // What cannot be written is said before what takes long.
+    prepare_folder(&config.out).map_err(|source| EvalError::Write { path: config.out.clone(), source })?;
+    let write = |name: &str, bytes: &[u8]| {
+        let path = config.out.join(name);
+        write_whole(&path, bytes, Durability::Durable).map_err(|source| EvalError::Write { path, source })
+    };
     let outcome = evaluate(&config)?;
     let json = serde_json::to_vec(&outcome.evaluation).expect("numbers and names have a JSON form");
+    write(RESULT_FILE, &json)?;
     let html = report::render(&outcome, &outcome.evaluation.backbone.preprocess)?;
-    for (name, bytes) in [(REPORT_FILE, html.into_bytes()), (RESULT_FILE, json)] {
-        let path = config.out.join(name);
-        write_whole(&path, &bytes, Durability::Durable)
-            .map_err(|source| EvalError::Write { path, source })?;
-    }
+    write(REPORT_FILE, html.as_bytes())?;
     // Nobody is left to read the table when standard output is closed; the files are written.
     let _ = write!(std::io::stdout(), "{}", table::render(&outcome.evaluation));
     Ok(())

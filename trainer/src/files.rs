@@ -1,7 +1,7 @@
 //! Files that are there whole or not at all.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
@@ -14,21 +14,56 @@ pub enum Durability {
     Relaxed,
 }
 
+/// Makes `folder`, if need be, and fails unless files can be written there.
+pub fn prepare_folder(folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    NamedTempFile::new_in(folder)?;
+    Ok(())
+}
+
 /// Writes `bytes` under a temporary name beside `path`, then renames. On an error nothing is left behind and an
 /// earlier file of that name stays as it was. Folders on the way are made.
 pub fn write_whole(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut temporary = NamedTempFile::new_in(folder)?;
-    fill(temporary.as_file_mut(), bytes)?;
-    if durability == Durability::Durable {
-        temporary.as_file().sync_all()?;
+    StagedFile::write(path, bytes, durability)?.publish()
+}
+
+/// A file that is whole and does not have its name yet; dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub struct StagedFile {
+    temporary: NamedTempFile,
+    path: PathBuf,
+    durability: Durability,
+}
+
+impl StagedFile {
+    /// Writes `bytes` under a temporary name beside `path`. Folders on the way are made.
+    pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<Self> {
+        if path.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+        }
+        let folder = folder_of(path);
+        std::fs::create_dir_all(folder)?;
+        let mut temporary = NamedTempFile::new_in(folder)?;
+        fill(temporary.as_file_mut(), bytes)?;
+        if durability == Durability::Durable {
+            temporary.as_file().sync_all()?;
+        }
+        Ok(Self { temporary, path: path.to_owned(), durability })
     }
-    temporary.persist(path).map_err(|error| error.error)?;
-    if durability == Durability::Durable {
-        std::fs::File::open(folder)?.sync_all()?;
+
+    /// Gives the file its name.
+    pub fn publish(self) -> io::Result<()> {
+        let Self { temporary, path, durability } = self;
+        temporary.persist(&path).map_err(|error| error.error)?;
+        if durability == Durability::Durable {
+            std::fs::File::open(folder_of(&path))?.sync_all()?;
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn fill(file: &mut std::fs::File, bytes: &[u8]) -> io::Result<()> {

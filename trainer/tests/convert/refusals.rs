@@ -50,6 +50,19 @@ fn a_place_that_cannot_be_written_is_named() {
 }
 
 #[test]
+fn a_head_that_cannot_be_written_leaves_no_backbone_either() {
+    let official = Official::open();
+    let checkpoint = official.save("checkpoint.pyth", Age::New, |_| true);
+    std::fs::create_dir(official.path("taken")).unwrap();
+    for head in ["taken", "checkpoint.pyth/head.safetensors"] {
+        let mut command = official.convert(&checkpoint, false);
+        command.arg("--head").arg(official.path(head));
+        assert_says(&said(command, 1), &[head, "cannot write"]);
+        assert_eq!(names(official.work.path()), ["checkpoint.pyth", "config.json", "taken"]);
+    }
+}
+
+#[test]
 fn usage_that_does_not_go_with_the_checkpoint_is_told_what_does() {
     let official = Official::open();
     let checkpoint = official.save("checkpoint.pyth", Age::New, |_| true);

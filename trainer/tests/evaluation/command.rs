@@ -73,4 +73,5 @@ fn an_output_that_cannot_be_written_is_named() {
     .code(1);
     let said = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
     assert!(said.contains("cannot write") && said.contains("taken/out"), "{said}");
+    assert!(!fixture.path("cache").exists(), "it must be said before any work");
 }
