@@ -109,6 +109,9 @@ pub struct DatasetRecord {
     /// What was there.
     #[serde(flatten)]
     pub fingerprint: Fingerprint,
+    /// Digest of what the trainer read out of it: category, split and label of every image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Digest>,
 }
 
 /// Evaluation on the gate data set.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use inctrl_model::Head;
 use inctrl_storage::manifest::{BackboneRecord, DatasetRecord, HEAD_NAME, HeadRecord, MANIFEST_NAME};
-use inctrl_storage::{Manifest, PartRecord, RunRecord, Uri};
+use inctrl_storage::{Digest, Manifest, PartRecord, RunRecord, Uri};
 use jiff::Timestamp;
 
 use crate::files::{Durability, prepare_folder, write_whole};
@@ -29,7 +29,8 @@ impl Artifact {
         self.folder.join(name)
     }
 
-    /// The manifest of a head that is there already; one of another run is refused with what differs.
+    /// The manifest of a head that is there already; one of another run is refused with what differs, and so is a
+    /// head that is no longer what its manifest says.
     pub fn finished(&self, identity: &Identity) -> Result<Option<Manifest>, TrainError> {
         let path = self.path(MANIFEST_NAME);
         let json = match std::fs::read(&path) {
@@ -37,13 +38,20 @@ impl Artifact {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(TrainError::Output { path, source }),
         };
-        let manifest =
-            Manifest::from_json(&json, None).map_err(|source| TrainError::Manifest { path, source })?;
+        let unusable = |source| TrainError::Manifest { path: path.clone(), source };
+        let manifest = Manifest::from_json(&json, None).map_err(unusable)?;
         let differences = identity.differences(&Identity::of_manifest(&manifest));
-        if differences.is_empty() {
-            Ok(Some(manifest))
-        } else {
-            Err(TrainError::OtherHead { folder: self.folder.clone(), differences })
+        if !differences.is_empty() {
+            return Err(TrainError::OtherHead { folder: self.folder.clone(), differences });
+        }
+        let head = self.path(&manifest.head().map_err(unusable)?.path);
+        match Digest::of_file(&head) {
+            Ok(found) if found == manifest.revision => Ok(Some(manifest)),
+            Ok(_) => Err(TrainError::DamagedHead { path: head }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(TrainError::DamagedHead { path: head })
+            }
+            Err(source) => Err(TrainError::Output { path: head, source }),
         }
     }
 
@@ -86,7 +94,11 @@ fn record(identity: &Identity, data: &AuxiliaryData, head: &Head) -> Result<RunR
         spec_hash: None,
         head: HeadRecord { kind: head.metadata().kind.to_string(), part: HEAD_NAME.to_owned() },
         backbone: BackboneRecord { name: backbone.name.clone(), digest: identity.backbone, sha256: None },
-        dataset: DatasetRecord { uri: Uri::from_path(&absolute)?, fingerprint: data.fingerprint.clone() },
+        dataset: DatasetRecord {
+            uri: Uri::from_path(&absolute)?,
+            fingerprint: data.fingerprint.clone(),
+            labels: Some(identity.labels),
+        },
         hyperparameters: identity.hyperparameters.clone(),
         gate: None,
         self_test: None,

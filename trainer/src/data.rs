@@ -212,6 +212,15 @@ impl Dataset {
         below.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
     }
 
+    /// One digest for what is said of the images: path, category, split and label of each.
+    pub fn labels(&self) -> Digest {
+        let line = |Sample { category, split, label, defect: _, path, mask: _ }: &Sample| {
+            let line = serde_json::to_string(&(self.relative(path), category, split, label));
+            format!("{}\n", line.expect("words have a JSON form"))
+        };
+        Digest::of(self.samples.iter().map(line).collect::<String>())
+    }
+
     /// One digest for the content of the data set: that of `sha256sum`'s output over images and masks, sorted by path.
     /// A copy elsewhere has the same.
     pub fn fingerprint(&self) -> Result<Digest, DataError> {

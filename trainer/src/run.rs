@@ -57,7 +57,7 @@ pub fn run(
     let artifact = Artifact::open(&config.out)?;
     let data = AuxiliaryData::open(&config.data, &config.training, config.seed)?;
     let backbone = open_backbone(config)?;
-    let identity = Identity::new(config, backbone.info(), data.fingerprint.fingerprint);
+    let identity = Identity::new(config, backbone.info(), &data);
     if let Some(manifest) = artifact.finished(&identity)? {
         return Ok(Ending::AlreadyThere(manifest));
     }

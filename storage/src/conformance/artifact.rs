@@ -92,7 +92,7 @@ fn record(seed: u8) -> Result<RunRecord, crate::uri::UriError> {
         spec_hash: None,
         head: HeadRecord { kind: "paper".to_owned(), part: HEAD_NAME.to_owned() },
         backbone: BackboneRecord { name: "none".to_owned(), digest: Digest::of("backbone"), sha256: None },
-        dataset: DatasetRecord { uri: "file:///data".parse()?, fingerprint },
+        dataset: DatasetRecord { uri: "file:///data".parse()?, fingerprint, labels: None },
         hyperparameters: BTreeMap::from([("seed".to_owned(), seed.into())]),
         gate: None,
         self_test: None,

@@ -97,7 +97,7 @@ fn record() -> RunRecord {
         spec_hash: None,
         head: HeadRecord { kind: "contextual".to_owned(), part: HEAD_NAME.to_owned() },
         backbone: BackboneRecord { name: "none".to_owned(), digest: Digest::of("backbone"), sha256: None },
-        dataset: DatasetRecord { uri: "file:///data".parse().unwrap(), fingerprint },
+        dataset: DatasetRecord { uri: "file:///data".parse().unwrap(), fingerprint, labels: None },
         hyperparameters: BTreeMap::new(),
         gate: None,
         self_test: None,

@@ -72,8 +72,11 @@ pub(super) fn evaluate(spec: &JobSpec, config: &TrainConfig, inputs: &Inputs) ->
         Some((revision, file)) => Some(ActiveReport { revision: *revision, metrics: metrics(ACTIVE, file)? }),
         None => None,
     };
-    let dataset =
-        DatasetRecord { uri: spec.gate.dataset.uri.clone(), fingerprint: inputs.gate.fingerprint.clone() };
+    let dataset = DatasetRecord {
+        uri: spec.gate.dataset.uri.clone(),
+        fingerprint: inputs.gate.fingerprint.clone(),
+        labels: None,
+    };
     let report = GateReport { dataset, samples, candidate: metrics(CANDIDATE, &candidate)?, active };
     let html = crate::report::render(&outcome, &outcome.evaluation.backbone.preprocess)?;
     Ok(Evaluated { report, html })

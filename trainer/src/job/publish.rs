@@ -50,6 +50,7 @@ impl Artifact<'_> {
             dataset: DatasetRecord {
                 uri: spec.dataset.uri.clone(),
                 fingerprint: inputs.data.fingerprint.clone(),
+                labels: trained.record.dataset.labels,
             },
             gate: Some(evaluated.report),
             self_test: Some(SelfTest {

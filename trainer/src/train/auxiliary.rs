@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use inctrl_storage::{Fingerprint, FingerprintMode};
+use inctrl_storage::{Digest, Fingerprint, FingerprintMode};
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
@@ -38,8 +38,10 @@ pub struct AuxiliaryData {
     pub training: Vec<Class>,
     /// Classes held out.
     pub held_out: Vec<Class>,
-    /// Digest of everything read.
+    /// Digest of all images and masks.
     pub fingerprint: Fingerprint,
+    /// Digest of what is said of the images.
+    pub labels: Digest,
 }
 
 impl AuxiliaryData {
@@ -60,6 +62,7 @@ impl AuxiliaryData {
         let (training, held_out) = split(classes, training.validation_share, seed);
         Ok(Self {
             fingerprint: fingerprint(&whole)?,
+            labels: whole.labels(),
             paths: whole.paths(),
             root: whole.root,
             training,

@@ -86,6 +86,14 @@ pub enum TrainError {
         /// Settings that differ.
         differences: Vec<String>,
     },
+    /// The output folder's head is gone or was changed since its manifest was written.
+    #[error(
+        "{path:?} is not the head that the manifest beside it names; restore it, or remove the folder to train anew"
+    )]
+    DamagedHead {
+        /// The head's file.
+        path: PathBuf,
+    },
     /// The output folder holds the checkpoint of other settings.
     #[error(
         "checkpoint {path:?} is of a run with another {}; give another --out, or --restart to begin anew",
@@ -137,6 +145,7 @@ impl TrainError {
             | Self::Episodes(_)
             | Self::NonFiniteLoss { .. }
             | Self::OtherHead { .. }
+            | Self::DamagedHead { .. }
             | Self::OtherCheckpoint { .. }
             | Self::Checkpoint { .. }
             | Self::Head(_)

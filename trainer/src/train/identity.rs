@@ -7,6 +7,7 @@ use inctrl_storage::{Digest, Manifest, canonical};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::AuxiliaryData;
 use crate::config::TrainConfig;
 
 /// Everything that a head follows from.
@@ -18,11 +19,13 @@ pub struct Identity {
     pub backbone: Digest,
     /// Content of the data sets.
     pub data: Digest,
+    /// What is said of their images: category, split and label. Lists may change and the images stay.
+    pub labels: Digest,
 }
 
 impl Identity {
-    /// Of a run of `config` on a backbone and the content of its data.
-    pub fn new(config: &TrainConfig, backbone: &BackboneInfo, data: Digest) -> Self {
+    /// Of a run of `config` on a backbone and its data.
+    pub fn new(config: &TrainConfig, backbone: &BackboneInfo, auxiliary: &AuxiliaryData) -> Self {
         let TrainConfig {
             backbone: _,
             device: _,
@@ -44,22 +47,25 @@ impl Identity {
         });
         let hyperparameters = own.into_iter().chain(training).collect();
         let backbone = backbone.digest.parse().expect("a backbone names itself by the digest of its weights");
-        Self { hyperparameters, backbone, data }
+        let data = auxiliary.fingerprint.fingerprint;
+        Self { hyperparameters, backbone, data, labels: auxiliary.labels }
     }
 
     /// Of the run that wrote a manifest.
     pub fn of_manifest(manifest: &Manifest) -> Self {
         let record = &manifest.record;
+        let nothing = || Digest::of("");
         Self {
             hyperparameters: record.hyperparameters.clone(),
             backbone: record.backbone.digest,
             data: record.dataset.fingerprint.fingerprint,
+            labels: record.dataset.labels.unwrap_or_else(nothing),
         }
     }
 
     /// Names of what differs; empty for the same run.
     pub fn differences(&self, other: &Self) -> Vec<String> {
-        let Self { hyperparameters, backbone, data } = self;
+        let Self { hyperparameters, backbone, data, labels } = self;
         let names = hyperparameters.keys().chain(other.hyperparameters.keys());
         let differs = |name: &&String| hyperparameters.get(*name) != other.hyperparameters.get(*name);
         let mut differences: Vec<String> = names.filter(differs).cloned().collect();
@@ -70,6 +76,9 @@ impl Identity {
         }
         if *data != other.data {
             differences.push("data set content".to_owned());
+        }
+        if *labels != other.labels {
+            differences.push("labelling of the data set".to_owned());
         }
         differences
     }

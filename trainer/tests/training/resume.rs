@@ -4,10 +4,11 @@ use std::ops::ControlFlow;
 
 use inctrl_model::HeadKind;
 use inctrl_trainer::config::TrainConfig;
+use inctrl_trainer::data::{DatasetSpec, Format};
 use inctrl_trainer::run::{Ending, run};
 use inctrl_trainer::train::TrainError;
 
-use crate::fixture::{fixture, names_in, out};
+use crate::fixture::{draw_category, fixture, names_in, out};
 
 fn whole(config: &TrainConfig) -> Ending {
     run(config, false, &mut |_| ControlFlow::Continue(())).unwrap()
@@ -87,4 +88,54 @@ fn a_head_that_is_there_is_not_trained_again_and_never_overwritten() {
     let refused = run(&other, true, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
     assert!(refused.contains("head") && refused.contains("give another --out"), "{refused}");
     assert_eq!(std::fs::read(out.join("manifest.json")).unwrap(), before);
+}
+
+#[test]
+fn a_head_of_labels_that_were_corrected_since_is_not_taken_for_the_new_one() {
+    let fixture = fixture();
+    let (folder, out) = out();
+    let data = folder.path().join("data");
+    let mut entries = Vec::new();
+    for (number, category) in ["bolts", "tiles"].into_iter().enumerate() {
+        draw_category(&data.join(category), number as u32, 6, 2);
+        for (kind, count, target) in [("train/good", 6, 0), ("test/hole", 2, 1)] {
+            entries.extend((0..count).map(|image| {
+                let path = format!("{category}/{kind}/{image}.png");
+                serde_json::json!({ "image_path": path, "target": target, "type": category })
+            }));
+        }
+    }
+    let write = |entries: &[serde_json::Value]| {
+        std::fs::write(data.join("train.json"), serde_json::to_vec(entries).unwrap()).unwrap();
+    };
+    let mut settings = fixture.settings(HeadKind::Contextual, &out);
+    settings.data =
+        vec![DatasetSpec { lists: vec!["train.json".into()], ..DatasetSpec::new(Format::List, &data) }];
+    settings.training.epochs = Some(1);
+    let config = TrainConfig::new(settings).unwrap();
+    write(&entries);
+    assert!(matches!(whole(&config), Ending::Trained(_)));
+    assert!(matches!(whole(&config), Ending::AlreadyThere(_)));
+    // The image that comes last shows no anomaly, someone found out.
+    entries.last_mut().unwrap()["target"] = 0.into();
+    write(&entries);
+    let refused = run(&config, false, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
+    assert!(refused.contains("another labelling of the data set"), "{refused}");
+}
+
+#[test]
+fn a_manifest_without_its_head_is_no_head() {
+    let fixture = fixture();
+    let (_folder, out) = out();
+    let config = fixture.config(HeadKind::Contextual, &out);
+    whole(&config);
+    let head = out.join("head.safetensors");
+    let bytes = std::fs::read(&head).unwrap();
+    std::fs::write(&head, &bytes[..bytes.len() / 2]).unwrap();
+    let refused = || run(&config, false, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
+    assert!(refused().contains("head.safetensors\" is not the head"), "{}", refused());
+    std::fs::remove_file(&head).unwrap();
+    assert!(refused().contains("head.safetensors\" is not the head"), "{}", refused());
+    std::fs::write(&head, &bytes).unwrap();
+    assert!(matches!(whole(&config), Ending::AlreadyThere(_)));
 }

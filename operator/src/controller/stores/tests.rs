@@ -33,6 +33,7 @@ async fn publish_in(stores: &Stores, folder: &str, key: Option<&SigningKey>) -> 
             objects: 1,
             bytes: 1,
         },
+        labels: None,
     };
     let record = RunRecord {
         created_at: Timestamp::UNIX_EPOCH,

@@ -177,6 +177,7 @@ async fn train(config: &Value, root: &Path) {
     let dataset = |part: &Value, digest| DatasetRecord {
         uri: text(&part["uri"]).parse().unwrap(),
         fingerprint: fingerprint(digest),
+        labels: None,
     };
     let read = text(&config["dataset"]["fingerprint"]).parse().unwrap();
     let auroc = Metric { name: "imageAUROC".to_owned(), split: None, value: if good { 0.9 } else { 0.5 } };
