@@ -42,7 +42,7 @@ pub struct Evaluation {
     pub methods: Vec<Method>,
     /// What was found, by data set.
     pub data_sets: Vec<DataSetResult>,
-    /// Which head is best, where there is one.
+    /// Which head is best; none without heads, or where training has seen something of every row.
     pub verdict: Option<Verdict>,
 }
 
@@ -234,16 +234,18 @@ impl RowResult {
 }
 
 impl Verdict {
-    /// Of what was found; none without heads.
+    /// Of what was found; none without heads, or where no row counts.
     pub fn of(methods: &[Method], data_sets: &[DataSetResult], shots: usize) -> Option<Self> {
         let rows: Vec<(&DataSetResult, &RowResult)> = data_sets
             .iter()
             .flat_map(|data_set| data_set.rows.iter().map(move |row| (data_set, row)))
             .filter(|(_, row)| row.counts())
             .collect();
+        if rows.is_empty() {
+            return None;
+        }
         let auroc = |row: &RowResult, name: &str| row.of(name, shots).map_or(f64::NAN, |of| of.auroc.mean);
-        let mean =
-            |name: &str| rows.iter().map(|(_, row)| auroc(row, name)).sum::<f64>() / rows.len().max(1) as f64;
+        let mean = |name: &str| rows.iter().map(|(_, row)| auroc(row, name)).sum::<f64>() / rows.len() as f64;
         let heads = methods.iter().filter(|method| method.is_head()).map(Method::name);
         let (head, best) =
             heads.map(|name| (name, mean(name))).max_by(|one, other| one.1.total_cmp(&other.1))?;

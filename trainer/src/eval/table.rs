@@ -24,8 +24,8 @@ pub fn render(evaluation: &Evaluation) -> String {
     let _ = writeln!(text, "{}", aligned(&lines));
     text.push_str(&other_metrics(evaluation));
     text.push_str(&by_shots(evaluation, &methods));
-    if let Some(verdict) = &evaluation.verdict {
-        let _ = writeln!(text, "{}", statement(verdict, evaluation.headline_shots));
+    if let Some(conclusion) = conclusion(evaluation) {
+        let _ = writeln!(text, "{conclusion}");
     }
     text
 }
@@ -51,8 +51,19 @@ pub fn backbone_line(evaluation: &Evaluation) -> String {
     format!("backbone {} ({plainly})", backbone.name)
 }
 
+/// Which head is best, or why that cannot be said; nothing without heads.
+pub fn conclusion(evaluation: &Evaluation) -> Option<String> {
+    match &evaluation.verdict {
+        Some(verdict) => Some(statement(verdict, evaluation.headline_shots)),
+        None if evaluation.methods.iter().any(Method::is_head) => {
+            Some("best head: none can be named, training has seen something of every row".to_owned())
+        }
+        None => None,
+    }
+}
+
 /// Which head is best, and where it is not above every baseline.
-pub fn statement(verdict: &Verdict, shots: usize) -> String {
+fn statement(verdict: &Verdict, shots: usize) -> String {
     let Verdict { head, auroc, rows } = verdict;
     let behind = rows.iter().filter(|row| !row.is_above()).filter_map(|row| {
         let (baseline, of_baseline) = row.baseline.as_ref()?;

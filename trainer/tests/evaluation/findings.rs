@@ -140,6 +140,24 @@ fn the_table_names_heads_baselines_and_the_best_of_them() {
 }
 
 #[test]
+fn no_head_is_called_best_where_training_has_seen_everything() {
+    let fixture = Fixture::new();
+    let data = fixture.path("synthetic");
+    category(&data, "bolt-0", 0, 3);
+    let manifest = r#"{"categories": {"bolt-0": true}, "defects": {"spot": true}}"#;
+    std::fs::write(data.join("synth.json"), manifest).unwrap();
+    let mut config = fixture.config(Format::Mvtec, &data);
+    config.heads.push(named("ours", vec![fixture.head(HeadKind::Contextual, "one")]));
+    let outcome = evaluate(&config.checked().unwrap()).unwrap();
+    assert_eq!(outcome.evaluation.verdict, None);
+    let page = report::render(&outcome, &outcome.evaluation.backbone.preprocess).unwrap();
+    for text in [table::render(&outcome.evaluation), page] {
+        assert!(text.contains("none can be named, training has seen something of every row"), "{text}");
+        assert!(!text.contains("above every baseline"), "{text}");
+    }
+}
+
+#[test]
 fn a_data_set_that_knows_what_was_seen_becomes_the_cells_of_a_table() {
     let fixture = Fixture::new();
     let data = fixture.path("synthetic");

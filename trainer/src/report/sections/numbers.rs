@@ -2,7 +2,7 @@
 
 use super::{head_row, section, table};
 use crate::eval::evaluation::{CategoryResult, Evaluation, ImageMeasurement, RowResult};
-use crate::eval::table::{rows, statement};
+use crate::eval::table::{conclusion, rows};
 use crate::eval::{Method, Stat};
 use crate::report::html::Html;
 
@@ -16,8 +16,8 @@ pub(crate) fn headline(evaluation: &Evaluation) -> Html {
         evaluation.draws
     );
     let mut content = Vec::new();
-    if let Some(verdict) = &evaluation.verdict {
-        content.push(Html::of_text("p", &[], sentence(&statement(verdict, shots))));
+    if let Some(conclusion) = conclusion(evaluation) {
+        content.push(Html::of_text("p", &[], sentence(&conclusion)));
     }
     let names = evaluation.methods.iter().map(|method| method.name().to_owned());
     let head = [groups(&evaluation.methods), head_row("", names)];
