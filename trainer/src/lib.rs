@@ -11,7 +11,7 @@
 
 use std::io::Write as _;
 
-use inctrl_telemetry::Chain;
+use inctrl_telemetry::{Chain, LogConfig, LogFormat};
 
 use crate::args::{Command, CommandLine};
 use crate::exit::Exit;
@@ -52,17 +52,23 @@ pub fn run(typed: CommandLine) -> Exit {
         Command::Eval(args) => {
             eval::run(&args).map_or_else(|error| tell(&error, error.exit()), |()| Exit::Done)
         }
-        Command::Synth(args) => {
+        Command::Synth(args) => logged(&args.log, || {
             synth::run(&args).map_or_else(|error| tell(&error, error.exit()), |()| Exit::Done)
-        }
-        Command::Photographs(args) => {
+        }),
+        Command::Photographs(args) => logged(&args.log, || {
             photographs::run(&args).map_or_else(|error| tell(&error, error.exit()), |()| Exit::Done)
-        }
+        }),
         Command::Run(args) => job::run(&args),
         Command::Train(flags) => {
             run::train(&flags).map_or_else(|error| tell(&error, error.exit()), |()| Exit::Done)
         }
     }
+}
+
+/// Does something that logs.
+fn logged(filter: &str, work: impl FnOnce() -> Exit) -> Exit {
+    let config = LogConfig { format: LogFormat::Auto, filter: filter.to_owned() };
+    inctrl_telemetry::log::init(&config).map_or_else(|error| tell(&error, Exit::Usage), |()| work())
 }
 
 /// Tells people, and says how to exit.

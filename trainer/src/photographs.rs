@@ -41,6 +41,9 @@ pub struct Args {
     /// Seed of windows, defects and choice of images.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// Log directives, such as `info,inctrl_trainer=debug`.
+    #[arg(long, env = "INCTRL_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
 }
 
 /// A file to be: path below the root, and content.
@@ -48,7 +51,7 @@ type Output = (String, Vec<u8>);
 
 /// Makes the data sets. OUT appears whole or not at all.
 pub fn run(args: &Args) -> Result<(), PhotographsError> {
-    let Args { from, fashion_mnist, out, seed } = args;
+    let Args { from, fashion_mnist, out, seed, log: _ } = args;
     if std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(PhotographsError::Taken { out: out.clone() });
     }

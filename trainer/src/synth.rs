@@ -48,6 +48,9 @@ pub struct Args {
     /// What is drawn.
     #[command(flatten)]
     pub options: Options,
+    /// Log directives, such as `info,inctrl_trainer=debug`.
+    #[arg(long, env = "INCTRL_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
 }
 
 /// What is drawn.
@@ -124,7 +127,7 @@ impl SynthError {
 
 /// Draws the benchmark. It appears whole or not at all; one that is there with the same options stays as it is.
 pub fn run(args: &Args) -> Result<(), SynthError> {
-    let Args { out, options } = args;
+    let Args { out, options, log: _ } = args;
     let found = write::look(out, options)?;
     if let Found::Same = found {
         tracing::info!(out = %out.display(), "the benchmark is there already");

@@ -29,7 +29,8 @@ fn files(folder: &Path) {
 }
 
 fn args(from: &Path, out: &Path) -> Args {
-    Args { from: from.to_owned(), fashion_mnist: None, out: out.to_owned(), seed: 1 }
+    let (from, out) = (from.to_owned(), out.to_owned());
+    Args { from, fashion_mnist: None, out, seed: 1, log: "info".to_owned() }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use inctrl_trainer::synth::{self, Args, MANIFEST_FILE, Manifest, Options, SynthE
 
 fn args(out: &Path, seed: u64) -> Args {
     let options = Options { seed, size: 64, instances: 3, images: 4, held_out_images: 1 };
-    Args { out: out.to_owned(), options }
+    Args { out: out.to_owned(), options, log: "info".to_owned() }
 }
 
 /// Content by path below `folder`.
@@ -109,6 +109,35 @@ fn a_folder_with_other_files_is_refused_by_their_name_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("auxiliary")).unwrap();
     assert!(matches!(synth::run(&args(folder.path(), 5)), Err(SynthError::NotOurs { .. })));
+}
+
+#[test]
+fn a_file_among_the_images_of_an_earlier_benchmark_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("benchmark");
+    synth::run(&args(&out, 5)).unwrap();
+    let own = out.join("auxiliary/plaster-0/test/notes.txt");
+    std::fs::write(&own, "years of work").unwrap();
+    let before = content(&out);
+    let refusal = synth::run(&args(&out, 6)).unwrap_err();
+    assert_eq!(refusal.exit(), Exit::Usage);
+    assert!(refusal.to_string().contains("plaster-0/test/notes.txt"), "{refusal}");
+    assert_eq!(content(&out), before, "nothing must be changed");
+    synth::run(&args(&out, 5)).unwrap();
+    std::fs::remove_file(own).unwrap();
+    synth::run(&args(&out, 6)).unwrap();
+}
+
+#[test]
+fn what_it_does_is_told_while_it_does_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("benchmark");
+    let options = "--size 64 --instances 2 --images 2 --held-out-images 1".split(' ');
+    let mut command = assert_cmd::Command::cargo_bin("inctrl-trainer").unwrap();
+    let output = command.args(["synth", "--out"]).arg(&out).args(options).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("drawing the benchmark") && said.contains("the benchmark is drawn"), "{said}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The folders: MVTec's layout and a description of what is in them, there whole or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -134,7 +134,7 @@ pub(super) enum Found {
     Other,
 }
 
-/// Looks at the place; a folder with anything else in it is refused.
+/// Looks at the place; a folder with anything else in it, however deep, is refused.
 pub(super) fn look(out: &Path, options: &Options) -> Result<Found, SynthError> {
     let failed = |source| SynthError::Read { path: out.to_owned(), source };
     let entries = match std::fs::read_dir(out) {
@@ -151,6 +151,7 @@ pub(super) fn look(out: &Path, options: &Options) -> Result<Found, SynthError> {
         return Err(SynthError::NotOurs { out: out.to_owned(), found: stranger.clone() });
     }
     let mut same = names.len() == sets.len();
+    let mut manifests = Vec::new();
     for set in &names {
         let known = std::fs::read(set.join(MANIFEST_FILE)).ok();
         let known: Option<Manifest> = known.and_then(|text| serde_json::from_slice(&text).ok());
@@ -158,6 +159,41 @@ pub(super) fn look(out: &Path, options: &Options) -> Result<Found, SynthError> {
             return Err(SynthError::NotOurs { out: out.to_owned(), found: set.clone() });
         };
         same &= known.version == VERSION && known.options == *options;
+        manifests.push((set, known));
     }
-    Ok(if same { Found::Same } else { Found::Other })
+    if same {
+        return Ok(Found::Same);
+    }
+    for (set, known) in manifests {
+        if let Some(stranger) = stranger(set, set, &listed(&known)).map_err(failed)? {
+            return Err(SynthError::NotOurs { out: out.to_owned(), found: stranger });
+        }
+    }
+    Ok(Found::Other)
+}
+
+/// The files that a set's description speaks of, and itself.
+fn listed(manifest: &Manifest) -> BTreeSet<PathBuf> {
+    let files = manifest.images.iter().flat_map(|image| {
+        [Some(&image.path), image.defect.as_ref().map(|defect| &defect.mask)].into_iter().flatten()
+    });
+    files.map(PathBuf::from).chain([MANIFEST_FILE.into()]).collect()
+}
+
+/// A file below `folder`, itself below `root`, that is not among those `listed`.
+fn stranger(root: &Path, folder: &Path, listed: &BTreeSet<PathBuf>) -> std::io::Result<Option<PathBuf>> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        let found = if entry.file_type()?.is_dir() {
+            stranger(root, &path, listed)?
+        } else {
+            let known = path.strip_prefix(root).is_ok_and(|below| listed.contains(below));
+            (!known).then_some(path)
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
