@@ -10,6 +10,7 @@
 //! from there; one whose artifact is there already has nothing to do.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use inctrl_model::{Backbone, Precision};
 use inctrl_storage::dataset::FingerprintMode;
@@ -146,13 +147,19 @@ fn extract(
         }
         crate::files::write_whole(path, bytes, durability)
     });
-    for data in [&inputs.data, &inputs.gate] {
-        let dataset = crate::data::open(&data.spec)?;
-        if let Err(error) = cache.extract(&dataset.paths(), View::Plain) {
-            return Err(if is_interrupted(&error) { JobError::Stopped } else { error.into() });
-        }
+    let extract = |paths: &[PathBuf], view| match cache.extract(paths, view) {
+        Err(error) if is_interrupted(&error) => Err(JobError::Stopped),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(()),
+    };
+    let [auxiliary, gate] = [&inputs.data, &inputs.gate].map(|data| crate::data::open(&data.spec));
+    let (auxiliary, gate) = (auxiliary?, gate?);
+    extract(&auxiliary.paths(), View::Plain)?;
+    if run::needs_mirrored(config) {
+        let normals = auxiliary.samples.iter().filter(|sample| !sample.is_anomalous());
+        extract(&normals.map(|sample| sample.path.clone()).collect::<Vec<_>>(), View::Mirrored)?;
     }
-    Ok(())
+    extract(&gate.paths(), View::Plain)
 }
 
 /// Whether writing to the cache was stopped by the signal.

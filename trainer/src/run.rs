@@ -104,6 +104,11 @@ fn open_backbone(config: &TrainConfig) -> Result<Backbone, TrainError> {
     Backbone::open(&folder, device, Precision::Fp32).map_err(|source| TrainError::Backbone { folder, source })
 }
 
+/// Whether normal images are seen mirrored, too: the context of a contextual head's prompt sets of one image.
+pub(crate) fn needs_mirrored(config: &TrainConfig) -> bool {
+    config.head == HeadKind::Contextual && config.training.shots.contains(&1)
+}
+
 /// Features of all images; behind them the mirrored views of normal images, where prompt sets of one image need them
 /// for their context, and where each stands.
 fn extract<'c>(
@@ -112,7 +117,7 @@ fn extract<'c>(
     config: &TrainConfig,
 ) -> Result<(FeatureSet<'c>, BTreeMap<usize, usize>), FeatureError> {
     let features = cache.extract(&data.paths, View::Plain)?;
-    if config.head != HeadKind::Contextual || !config.training.shots.contains(&1) {
+    if !needs_mirrored(config) {
         return Ok((features, BTreeMap::new()));
     }
     let normals: Vec<usize> = data.classes().flat_map(|class| class.images.normal.iter().copied()).collect();
