@@ -130,6 +130,18 @@ fn listed(folder: &TempDir, lists: &[&str]) -> Result<Dataset, DataError> {
 }
 
 #[test]
+fn a_list_is_of_queries_by_a_word_of_its_name_and_not_by_its_letters() {
+    let folder = tree(&["v/0.png", "v/1.png"]);
+    let image = |number| format!(r#"[{{"image_path": "v/{number}.png", "target": 0, "type": "valve"}}]"#);
+    write(folder.path(), "valve_train.json", &image(0));
+    write(folder.path(), "valve-val.json", &image(1));
+    assert_eq!(
+        lines(&listed(&folder, &["valve_train.json", "valve-val.json"]).unwrap()),
+        ["valve train normal - v/0.png -", "valve test normal - v/1.png -"]
+    );
+}
+
+#[test]
 fn the_authors_lists_join_and_validation_lists_give_the_queries() {
     let folder = tree(&["b/0.JPG", "b/1.JPG", "b/2.JPG"]);
     let train = r#"[{"image_path": "b/0.JPG", "target": 0, "type": "belt"},

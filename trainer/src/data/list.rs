@@ -1,7 +1,7 @@
 //! The authors' JSON lists: arrays of image path, target and type; several lists make one data set.
 //!
-//! A list whose file name holds `val` gives queries, any other gives prompt images and training data, as in the
-//! authors' scripts. A list may name an image again as long as it says the same of it: their training lists repeat the
+//! A list whose file name has the word `val` (`belt_val_normal.json`, not `valve.json`) gives queries, any other gives
+//! prompt images and training data, as in the authors' scripts. A list may name an image again as long as it says the same of it: their training lists repeat the
 //! normal images of their validation lists, and an image of both is a query.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::files::name_of;
+use super::files::stem_of;
 use super::{DataError, Label, Sample, Split};
 
 #[derive(Debug, Deserialize)]
@@ -47,7 +47,7 @@ fn read_list(root: &Path, path: &Path) -> Result<Vec<Sample>, DataError> {
     let text = std::fs::read(path).map_err(|source| DataError::ReadFile { path: path.to_owned(), source })?;
     let entries: Vec<Entry> = serde_json::from_slice(&text)
         .map_err(|source| DataError::ParseList { path: path.to_owned(), source })?;
-    let queries = name_of(path).contains("val");
+    let queries = stem_of(path).split(|letter: char| !letter.is_alphanumeric()).any(|word| word == "val");
     let sample = |(position, entry): (usize, Entry)| {
         let refused = |reason| DataError::Entry { path: path.to_owned(), entry: position + 1, reason };
         let image = root.join(&entry.image_path);
