@@ -197,6 +197,28 @@ pub enum JobError {
     /// The gate's data set gave no figure.
     #[error("the gate's data set has no protocol to evaluate; give one with normal and anomalous images")]
     NothingEvaluated,
+    /// Training has seen something of every row of the gate's data set.
+    #[error(
+        "the gate's data set {root:?} says of itself that training has seen something of every row; give one with \
+         families and defects that training does not have"
+    )]
+    NothingUnseen {
+        /// The data set.
+        root: PathBuf,
+    },
+    /// No category of the gate's data set has the images of a self-test.
+    #[error(
+        "no category of the gate's data set {root:?} has {normals} normal images and {anomalous} labelled as anomalous, \
+         which the artifact's self-test takes; add some"
+    )]
+    NoSelfTest {
+        /// The data set.
+        root: PathBuf,
+        /// Normal images of a self-test.
+        normals: usize,
+        /// Its anomalous images.
+        anomalous: usize,
+    },
     /// The manifest of the training run cannot be used.
     #[error("manifest {path:?} cannot be used")]
     Manifest {
@@ -249,14 +271,17 @@ impl JobError {
             Self::Runtime { .. } | Self::ReadBack { .. } | Self::Manifest { .. } | Self::Stopped => {
                 Exit::TryAgain
             }
-            Self::DataChanged { .. } | Self::NoFolder { .. } | Self::NothingEvaluated | Self::Data(_) => {
-                Exit::BadData
-            }
+            Self::DataChanged { .. }
+            | Self::NoFolder { .. }
+            | Self::NothingEvaluated
+            | Self::NothingUnseen { .. }
+            | Self::NoSelfTest { .. }
+            | Self::Data(_)
+            | Self::Features(FeatureError::ReadImage { .. } | FeatureError::Image { .. }) => Exit::BadData,
             Self::Store(error) => of_store(error),
             Self::Dataset(error) => of_dataset(error),
             Self::Fetch(error) => of_fetch(error),
             Self::Publish(error) => of_publish(error),
-            Self::Features(FeatureError::ReadImage { .. } | FeatureError::Image { .. }) => Exit::BadData,
             Self::Features(_) => Exit::TryAgain,
             Self::Train(error) => error_or(error.exit()),
             Self::Gate(error) => error_or(error.exit()),

@@ -7,10 +7,12 @@ use inctrl_storage::manifest::{ActiveReport, DatasetRecord, GateReport, HEAD_NAM
 use super::JobError;
 use super::inputs::Inputs;
 use super::latency;
+use super::self_test;
 use super::spec::{Hyperparameters, JobSpec};
 use crate::config::TrainConfig;
 use crate::data;
 use crate::eval::evaluation::RowResult;
+use crate::eval::seen::Seen;
 use crate::eval::{self, Benchmark, EvalConfig, Limits, NamedFiles};
 
 /// Prompt sets drawn for each category; figures are means over them.
@@ -32,8 +34,11 @@ pub(super) struct Evaluated {
 pub(super) fn check(spec: &JobSpec, inputs: &Inputs) -> Result<(), JobError> {
     let Hyperparameters { shots, seed, .. } = spec.hyperparameters;
     let data = &inputs.gate.spec;
-    Benchmark::new(data::open(data)?, data.format, Limits { shots, queries: 0, seed })?;
-    Ok(())
+    let benchmark = Benchmark::new(data::open(data)?, data.format, Limits { shots, queries: 0, seed })?;
+    if !benchmark.rows.iter().any(|row| row.cell.is_none_or(Seen::is_unseen)) {
+        return Err(JobError::NothingUnseen { root: benchmark.dataset.root });
+    }
+    self_test::check(&benchmark.dataset)
 }
 
 /// Evaluates the head that the run left in `config.out`.

@@ -8,7 +8,7 @@ use inctrl_storage::manifest::HEAD_NAME;
 use super::JobError;
 use super::inputs::Inputs;
 use crate::config::TrainConfig;
-use crate::data::{self, DataError, Dataset, Sample};
+use crate::data::{self, Dataset, Sample};
 use crate::features::FeatureError;
 
 /// Prompt images and queries: 0.7 MB at 240 pixels, within what the operator hands on by itself.
@@ -47,18 +47,26 @@ pub(super) fn make(config: &TrainConfig, inputs: &Inputs) -> Result<Test, JobErr
     Ok(Test { inputs: test, expected: scores.into_iter().map(f64::from).collect(), tolerance: TOLERANCE })
 }
 
-/// A category with enough normal images for the prompts and a query, and an anomalous one.
+/// Normal images for the prompts and a query of a test, and its anomalous ones.
+const NORMALS: usize = PROMPTS + QUERIES / 2;
+const ANOMALOUS: usize = QUERIES / 2;
+
+/// Fails unless a test can be made of the data set.
+pub(super) fn check(dataset: &Dataset) -> Result<(), JobError> {
+    category(dataset).map(|_| ())
+}
+
+/// A category with the images of a test.
 fn category(dataset: &Dataset) -> Result<(&str, Vec<&Sample>, Vec<&Sample>), JobError> {
     for (name, positions) in dataset.by_category() {
         let samples = positions.iter().map(|&position| &dataset.samples[position]);
         let (anomalous, normal): (Vec<&Sample>, Vec<&Sample>) = samples.partition(|it| it.is_anomalous());
-        if PROMPTS + QUERIES / 2 <= normal.len() && QUERIES / 2 <= anomalous.len() {
-            let normal = normal.into_iter().take(PROMPTS + QUERIES / 2).collect();
-            return Ok((name, normal, anomalous.into_iter().take(QUERIES / 2).collect()));
+        if NORMALS <= normal.len() && ANOMALOUS <= anomalous.len() {
+            let normal = normal.into_iter().take(NORMALS).collect();
+            return Ok((name, normal, anomalous.into_iter().take(ANOMALOUS).collect()));
         }
     }
-    let (name, root) = (dataset.name.clone(), dataset.root.clone());
-    Err(DataError::NoAnomalies { name, root }.into())
+    Err(JobError::NoSelfTest { root: dataset.root.clone(), normals: NORMALS, anomalous: ANOMALOUS })
 }
 
 /// An image as the backbone sees it.

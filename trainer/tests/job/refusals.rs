@@ -69,6 +69,24 @@ fn what_the_data_lacks_no_repetition_helps() {
         std::fs::remove_dir_all(folder.join("held-out/cable/test/spot")).unwrap();
     };
     refused(unmeasurable, 65, &["no anomalous queries in cable"]);
+    let seen = |_: &mut Value, folder: &Path| {
+        let manifest = json!({ "categories": { "bolt": true, "cable": true }, "defects": { "spot": false } });
+        std::fs::write(folder.join("held-out/synth.json"), manifest.to_string()).unwrap();
+    };
+    refused(seen, 65, &["/held-out", "training has seen something of every row"]);
+    let few = |job: &mut Value, folder: &Path| {
+        job["hyperparameters"]["shots"] = json!(1);
+        for name in ["bolt", "cable"] {
+            for image in ["train/good/1.png", "train/good/2.png", "train/good/3.png"] {
+                std::fs::remove_file(folder.join("held-out").join(name).join(image)).unwrap();
+            }
+            for image in 1..5 {
+                let image = format!("test/good/{image}.png");
+                std::fs::remove_file(folder.join("held-out").join(name).join(image)).unwrap();
+            }
+        }
+    };
+    refused(few, 65, &["/held-out", "3 normal images and 1 labelled as anomalous", "self-test"]);
     refused(|job, _| job["dataset"]["sha256"] = json!(other.hex()), 65, &["data set file://", "is pinned"]);
     refused(|job, _| job["hyperparameters"]["shots"] = json!(16), 65, &["normal images"]);
 }
