@@ -31,6 +31,7 @@ mod report;
 
 pub use discovery::{Address, Found, locate};
 pub use heads::Heads;
+use heads::Room;
 use link::Link;
 pub use link::{Dialer, PushError, TlsFiles};
 
@@ -305,10 +306,11 @@ impl Fleet {
             (state.epoch, mine)
         });
         let epoch = epoch.ok_or(PushError::NotLeading)?;
+        let mut room = Room::new();
         let mut models: Vec<ModelRollout> = Vec::with_capacity(wanted.len());
         for (key, wanted) in wanted {
             let known = link.report(&wanted.model).unwrap_or_default();
-            let rollout = compose::compose(&self.heads, &key, &wanted, &link.pod, &known).await?;
+            let rollout = compose::compose(&self.heads, &mut room, &key, &wanted, &link.pod, &known).await?;
             models.extend(rollout);
         }
         let sent = link.send(&mut turn, epoch, models).await;

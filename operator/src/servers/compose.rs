@@ -2,7 +2,7 @@
 
 use inctrl_proto::v1::{Head, ModelRollout};
 
-use super::heads::Heads;
+use super::heads::{Heads, Room};
 use super::{ModelKey, PushError, Wanted};
 use crate::controller::observation::ServerReport;
 use crate::controller::plan::{Desired, HeadRef};
@@ -10,6 +10,7 @@ use crate::controller::plan::{Desired, HeadRef};
 /// What `pod` is told of a model; none where it is to have nothing of it.
 pub(super) async fn compose(
     heads: &Heads,
+    room: &mut Room,
     key: &ModelKey,
     wanted: &Wanted,
     pod: &str,
@@ -24,17 +25,18 @@ pub(super) async fn compose(
     let has_candidate = candidate.is_some();
     Ok(Some(ModelRollout {
         model: format!("models/{}", wanted.model),
-        active: head(heads, key, secret, active, known).await?,
-        candidate: head(heads, key, secret, candidate, known).await?,
+        active: head(heads, room, key, secret, active, known).await?,
+        candidate: head(heads, room, key, secret, candidate, known).await?,
         candidate_weight_percent: i32::try_from(weight).unwrap_or(0),
         shadow: has_candidate,
-        standby: head(heads, key, secret, standby, known).await?,
+        standby: head(heads, room, key, secret, standby, known).await?,
     }))
 }
 
 /// A head, with its small parts where the server does not have them yet.
 async fn head(
     heads: &Heads,
+    room: &mut Room,
     key: &ModelKey,
     secret: Option<&str>,
     head: Option<HeadRef>,
@@ -44,7 +46,7 @@ async fn head(
     let has_it = known.heads.iter().any(|loaded| loaded.digest == head.digest && is_loaded(loaded.state));
     let parts = if has_it { None } else { heads.parts(&key.namespace, secret, &head).await? };
     let HeadRef { revision, digest, uri } = head;
-    let parts = parts.unwrap_or_default();
+    let parts = parts.map(|parts| room.take(parts)).unwrap_or_default();
     Ok(Some(Head {
         revision,
         digest,

@@ -8,11 +8,35 @@ use crate::cluster::Cluster;
 use crate::controller::plan::HeadRef;
 use crate::controller::stores::{HeadParts, Stores};
 
-/// Largest part that travels along.
+/// Largest part that travels along, as the API says.
 const MOST_BYTES: u64 = 2 * 1024 * 1024;
+/// Bytes of all parts that travel along in one message, well below what a server takes of one.
+const MOST_MESSAGE_BYTES: usize = 48 * 1024 * 1024;
 
 /// How many heads are remembered: those of a few rollouts at a time, 1.3 MiB each.
 const MOST_HEADS: usize = 32;
+
+/// Room for parts in one message: once it is spent, servers fetch the rest, for a head's URI is always named.
+#[derive(Debug)]
+pub(super) struct Room(usize);
+
+impl Room {
+    pub(super) fn new() -> Self {
+        Self(MOST_MESSAGE_BYTES)
+    }
+
+    /// The parts, where there is room for all of them; else none, so that a head is whole or fetched.
+    pub(super) fn take(&mut self, parts: HeadParts) -> HeadParts {
+        let bytes = parts.manifest.len() + parts.weights.len() + parts.self_test.len();
+        match self.0.checked_sub(bytes) {
+            Some(left) => {
+                self.0 = left;
+                parts
+            }
+            None => HeadParts::default(),
+        }
+    }
+}
 
 /// Reads the parts of heads, and remembers the last few.
 #[derive(Debug)]
@@ -69,5 +93,24 @@ impl Heads {
                 known.remove(&oldest);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(bytes: usize) -> HeadParts {
+        HeadParts { weights: vec![0; bytes].into(), ..HeadParts::default() }
+    }
+
+    #[test]
+    fn parts_travel_along_until_a_message_is_full_and_smaller_ones_find_what_room_is_left() {
+        let mut room = Room::new();
+        let large = MOST_MESSAGE_BYTES / 2 + 1;
+        assert_eq!(room.take(parts(large)), parts(large));
+        assert_eq!(room.take(parts(large)), HeadParts::default(), "there is no room for it");
+        assert_eq!(room.take(parts(large - 2)), parts(large - 2));
+        assert_eq!(room.take(parts(1)), HeadParts::default(), "it is full to the last byte");
     }
 }

@@ -29,7 +29,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// First and longest wait before a server is dialled again.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(15);
-/// Largest message: three heads of 2 MiB with manifests for some models of one server.
+/// Largest message, as the API says; what may travel along has its own, smaller limit.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// Why a server was not told.

@@ -29,7 +29,7 @@ const SERVED: [&str; 4] = [
     "grpc.reflection.v1alpha.ServerReflection",
     "inctrl.v1.RolloutService",
 ];
-/// Largest command: three heads of 4 MiB with all that may come along, for some models.
+/// Largest command, as the API says: some heads with all that may come along.
 const MOST_COMMAND_BYTES: usize = 64 << 20;
 /// Where its files stand in the configuration.
 const SETTINGS: [&str; 3] = ["rollout.tls.certificate", "rollout.tls.key", "rollout.tls.client_ca"];

@@ -12,10 +12,8 @@ use crate::rollout::{Desired, DesiredModel, Given, HeadRef, Parts};
 
 /// Most models of one command.
 const MOST_MODELS: usize = 256;
-/// Most bytes of what may come along with a head; the rest is fetched.
-const MOST_WEIGHTS_BYTES: usize = 2 << 20;
-const MOST_MANIFEST_BYTES: usize = 1 << 20;
-const MOST_SELF_TEST_BYTES: usize = 1 << 20;
+/// Most bytes of each part that comes along with a head, as the API says; the rest is fetched.
+const MOST_PART_BYTES: usize = 2 << 20;
 
 /// What a command asks for, and the parts of heads that it brings.
 pub(super) fn command(request: v1::ApplyRolloutRequest) -> Result<(Desired, Given), Failure> {
@@ -73,13 +71,12 @@ fn one_head(checks: &mut Checks, given: &mut Given, field: &str, head: v1::Head)
         None => Some(None),
         Some(parsed) => checks.ok(&format!("{field}.uri"), parsed).map(Some),
     };
-    for (part, bytes, most) in [
-        ("manifest", &manifest, MOST_MANIFEST_BYTES),
-        ("weights", &weights, MOST_WEIGHTS_BYTES),
-        ("self_test", &self_test, MOST_SELF_TEST_BYTES),
-    ] {
-        if most < bytes.len() {
-            let said = format!("has {} bytes, at most {most} come along; leave it to the URI", bytes.len());
+    for (part, bytes) in [("manifest", &manifest), ("weights", &weights), ("self_test", &self_test)] {
+        if MOST_PART_BYTES < bytes.len() {
+            let said = format!(
+                "has {} bytes, at most {MOST_PART_BYTES} come along; leave it to the URI",
+                bytes.len()
+            );
             checks.refuse(format!("{field}.{part}"), said);
         }
     }
@@ -106,7 +103,7 @@ mod tests {
         let bad = v1::ModelRollout {
             model: "visa".to_owned(),
             active: Some(v1::Head { digest: "sha256:a".to_owned(), uri: "nowhere".to_owned(), ..head("a") }),
-            candidate: Some(v1::Head { weights: vec![0; MOST_WEIGHTS_BYTES + 1].into(), ..head("b") }),
+            candidate: Some(v1::Head { weights: vec![0; MOST_PART_BYTES + 1].into(), ..head("b") }),
             candidate_weight_percent: 101,
             ..v1::ModelRollout::default()
         };
@@ -128,6 +125,26 @@ mod tests {
             "models[2].model",
         ];
         assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn every_part_may_have_the_two_mebibytes_that_the_api_promises() {
+        let part = |bytes| bytes::Bytes::from(vec![0; bytes]);
+        let told = |bytes| {
+            let active =
+                v1::Head { manifest: part(bytes), weights: part(bytes), self_test: part(bytes), ..head("a") };
+            let model = v1::ModelRollout {
+                model: "models/visa".to_owned(),
+                active: Some(active),
+                ..v1::ModelRollout::default()
+            };
+            command(v1::ApplyRolloutRequest { epoch: 1, generation: 1, models: vec![model] })
+        };
+        told(2 * 1024 * 1024).unwrap();
+        let Failure::Invalid(refused) = told(2 * 1024 * 1024 + 1).unwrap_err() else {
+            panic!("it must be a complaint about fields")
+        };
+        assert_eq!(refused.len(), 3, "{refused:?}");
     }
 
     #[test]
