@@ -30,7 +30,7 @@ pub(crate) struct Engine {
     pub(crate) queue: Queue,
     pub(crate) pool: Arc<CpuPool>,
     pub(crate) limits: ImageLimits,
-    /// No map may make an answer larger than this.
+    /// The maps of an answer may not make it larger than this.
     pub(crate) most_map_bytes: usize,
     pub(crate) metrics: ServerMetrics,
 }
@@ -50,7 +50,14 @@ impl Engine {
         let admitted = Instant::now();
         let (model, route) = self.models.resolve(model.as_ref(), revision.as_deref(), &routing_key)?;
         let mut slots = self.queue.reserve(images.len(), deadline)?;
-        let decoded = try_join_all(images.into_iter().map(|(field, image)| self.decode(field, image, map)));
+        let decoded = async {
+            let decoded = images.into_iter().map(|(field, image)| self.decode(field, image));
+            let decoded = try_join_all(decoded).await?;
+            if map == MapMode::ImageSize {
+                check_maps(decoded.iter().map(|decoded| &decoded.place), self.most_map_bytes)?;
+            }
+            Ok(decoded)
+        };
         let ((lease, is_prompt_cache_hit), decoded) =
             futures::future::try_join(self.prompts.lease(&prompts), decoded).await?;
         let mut waiting = Vec::with_capacity(decoded.len());
@@ -65,12 +72,13 @@ impl Engine {
             });
         }
         let outcomes = try_join_all(waiting).await?;
-        let answers = outcomes.into_iter().map(|(outcome, examined, place, decode)| {
+        let mut answers = Vec::with_capacity(outcomes.len());
+        for (outcome, examined, place, decode) in outcomes {
             let Outcome { mut scores, revision, queue, compute, batch_size } = outcome;
             revision.answered(admitted.elapsed());
-            let map = self.map(std::mem::take(&mut scores.map), map, &place);
+            let map = self.map(std::mem::take(&mut scores.map), map, place).await?;
             self.metrics.scored(model.as_str(), scores.score);
-            Answer {
+            answers.push(Answer {
                 decision: Decision::new(scores.score, threshold),
                 threshold,
                 map,
@@ -78,12 +86,12 @@ impl Engine {
                 provenance: self.provenance(&model, &revision, &lease),
                 timing: Timing { decode, queue, compute, batch_size, is_prompt_cache_hit },
                 scores,
-            }
-        });
-        Ok(answers.collect())
+            });
+        }
+        Ok(answers)
     }
 
-    async fn decode(&self, field: String, image: ImageInput, map: MapMode) -> Result<Decoded, Failure> {
+    async fn decode(&self, field: String, image: ImageInput) -> Result<Decoded, Failure> {
         let started = Instant::now();
         let (preprocess, limits) = (self.info.backbone.preprocess.clone(), self.limits);
         let decoded = self.pool.run("decoding", move || decode(&image, &preprocess, &limits)).await?;
@@ -94,26 +102,24 @@ impl Engine {
         let took = started.elapsed();
         self.metrics.decoded(took);
         let place = MapPlace::of(&pixels);
-        let (width, height) = place.size();
-        let bytes = width * height * size_of::<f32>();
-        if map == MapMode::ImageSize && self.most_map_bytes < bytes {
-            let description = format!(
-                "a map of {width} x {height} has {bytes} bytes, the limit of a message is {}; ask for \
-                 ANOMALY_MAP_MODE_PATCH_GRID, or send {field} smaller",
-                self.most_map_bytes
-            );
-            return Err(Failure::invalid("options.anomaly_map_mode", description));
-        }
         Ok(Decoded { pixels, place, took })
     }
 
-    fn map(&self, values: Vec<f32>, mode: MapMode, place: &MapPlace) -> Option<AnomalyMap> {
+    async fn map(
+        &self,
+        values: Vec<f32>,
+        mode: MapMode,
+        place: MapPlace,
+    ) -> Result<Option<AnomalyMap>, Failure> {
         let grid = self.info.backbone.grid;
-        match mode {
+        Ok(match mode {
             MapMode::None => None,
             MapMode::PatchGrid => Some(AnomalyMap::patch_grid(values, grid)),
-            MapMode::ImageSize => Some(AnomalyMap::image_size(&values, grid, place)),
-        }
+            MapMode::ImageSize => {
+                let make = move || AnomalyMap::image_size(&values, grid, &place);
+                Some(self.pool.run("making an anomaly map", make).await?)
+            }
+        })
     }
 
     fn provenance(&self, model: &ResourceId, revision: &Revision, lease: &PromptLease) -> Provenance {
@@ -125,5 +131,42 @@ impl Engine {
             backbone_kind: self.info.backbone.provenance.clone(),
             prompt_digest: lease.digest().to_owned(),
         }
+    }
+}
+
+/// All maps of a request travel in one message.
+fn check_maps<'a>(places: impl Iterator<Item = &'a MapPlace>, most: usize) -> Result<(), Failure> {
+    let bytes = |place: &MapPlace| {
+        let (width, height) = place.size();
+        width.saturating_mul(height).saturating_mul(size_of::<f32>())
+    };
+    let bytes = places.map(bytes).fold(0, usize::saturating_add);
+    if bytes <= most {
+        return Ok(());
+    }
+    let description = format!(
+        "the maps of this request have {bytes} bytes, the limit of a message is {most}; ask for \
+         ANOMALY_MAP_MODE_PATCH_GRID, or send smaller images or fewer"
+    );
+    Err(Failure::invalid("options.anomaly_map_mode", description))
+}
+
+#[cfg(test)]
+mod tests {
+    use inctrl_model::preprocess::Area;
+
+    use super::*;
+
+    #[test]
+    fn the_maps_of_a_request_count_together() {
+        let area = Area { x: 0.0, y: 0.0, width: 100.0, height: 10.0 };
+        let pixels = Pixels { values: Vec::new(), size: 1, source: (100, 10), examined: area };
+        let places = [MapPlace::of(&pixels); 3];
+        check_maps(places.iter(), 12_000).unwrap();
+        let Failure::Invalid(told) = check_maps(places.iter(), 11_999).unwrap_err() else {
+            panic!("it must be a complaint about a field")
+        };
+        assert_eq!(told[0].field, "options.anomaly_map_mode");
+        assert!(told[0].description.contains("12000 bytes"), "{}", told[0].description);
     }
 }
