@@ -200,7 +200,7 @@ impl App {
         let policy = policy(config.batching, &info);
         let worker = Worker { queue: items, jobs, policy, load, metrics: batch_metrics };
         let stop_worker = CancellationToken::new();
-        tasks.spawn(supervise::until(stop_worker.clone(), worker.run()));
+        tasks.spawn(supervise::batching(stop_worker.clone(), Arc::clone(&health), worker.run()));
         let filled = engine.set(Engine {
             info,
             models,

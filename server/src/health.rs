@@ -1,6 +1,6 @@
 //! Whether the server is ready for traffic and alive, told truthfully.
 //!
-//! Written by the app (phases), the scorer's thread (busy, panics) and the supervisor (beats); read by the admin
+//! Written by the app (phases), the scorer's thread (busy, failures) and the supervisor (beats); read by the admin
 //! thread and the health service.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Panics of the scorer without a success between them that make the server unready.
-const MOST_PANICS: u32 = 3;
-/// A scorer that is busy with one piece of work for so long is wedged. The longest honest piece is the text prompts
-/// of one object class on a slow CPU, about 15 s.
+/// Panics of the scorer and failures of its device, without a success between them, that make the server unready.
+const MOST_FAILURES: u32 = 3;
+/// A scorer that is busy with one piece of work for so long is wedged. The longest honest pieces are a prompt set of many
+/// images and a self-test on a slow CPU, well below a minute; text prompts are encoded in steps.
 pub(crate) const WEDGED_AFTER: Duration = Duration::from_mins(2);
 /// An event loop that does not beat for so long is stuck; it beats every second.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
@@ -47,8 +47,10 @@ pub(crate) struct Health {
     busy_since: AtomicU64,
     /// Milliseconds since `born` of the event loop's last beat.
     last_beat: AtomicU64,
-    /// Panics of the scorer since its last success.
-    panics: AtomicU32,
+    /// Panics and failures of the scorer since its last success.
+    failures: AtomicU32,
+    /// Whether nothing brings queries to the scorer any more.
+    batching_ended: AtomicBool,
     /// Whether no model has a head to answer with.
     has_no_head: AtomicBool,
 }
@@ -62,7 +64,8 @@ impl Health {
             verdicts: watch::Sender::new(verdicts),
             busy_since: AtomicU64::new(0),
             last_beat: AtomicU64::new(0),
-            panics: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
+            batching_ended: AtomicBool::new(false),
             has_no_head: AtomicBool::new(false),
         }
     }
@@ -100,19 +103,25 @@ impl Health {
     }
 
     pub(crate) fn scorer_succeeded(&self) {
-        if self.panics.swap(0, Ordering::Relaxed) >= MOST_PANICS {
+        if self.failures.swap(0, Ordering::Relaxed) >= MOST_FAILURES {
             self.refresh();
         }
     }
 
-    pub(crate) fn scorer_panicked(&self) {
-        self.panics.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn scorer_failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
         self.refresh();
     }
 
-    /// Whether panics have made the scorer unusable; a successful probe mends it.
+    /// Whether failures have made the scorer unusable; a successful probe mends it.
     pub(crate) fn is_scorer_broken(&self) -> bool {
-        self.panics.load(Ordering::Relaxed) >= MOST_PANICS
+        self.failures.load(Ordering::Relaxed) >= MOST_FAILURES
+    }
+
+    /// The batching worker has ended unasked: no query is answered any more.
+    pub(crate) fn batching_ended(&self) {
+        self.batching_ended.store(true, Ordering::Relaxed);
+        self.refresh();
     }
 
     /// Whether any model has a head to answer with.
@@ -129,7 +138,10 @@ impl Health {
             Phase::Serving => {}
         }
         if self.is_scorer_broken() {
-            return Err(format!("the scorer panicked {MOST_PANICS} times in a row"));
+            return Err(format!("the scorer failed {MOST_FAILURES} times in a row"));
+        }
+        if self.batching_ended.load(Ordering::Relaxed) {
+            return Err("the batching worker has ended; see the log, and start the server anew".to_owned());
         }
         if self.has_no_head.load(Ordering::Relaxed) {
             return Err("no model has a head to answer with: waiting for a rollout".to_owned());
@@ -206,15 +218,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn panics_in_a_row_turn_readiness_off_and_a_success_turns_it_on() {
+    async fn failures_in_a_row_turn_readiness_off_and_a_success_turns_it_on() {
         let health = Health::new();
         health.enter(Phase::Serving);
         let mut watch = health.watch();
-        health.scorer_panicked();
-        health.scorer_panicked();
+        health.scorer_failed();
+        health.scorer_failed();
         assert_eq!(health.ready(), Ok(()));
-        health.scorer_panicked();
-        assert!(health.ready().unwrap_err().contains("panicked"));
+        health.scorer_failed();
+        assert!(health.ready().unwrap_err().contains("failed"));
         assert!(!watch.borrow_and_update().ready, "watchers must be told");
         assert_eq!(health.live(), Ok(()));
         health.scorer_succeeded();

@@ -156,6 +156,11 @@ pub enum ScorerError {
 }
 
 impl ScorerError {
+    /// Whether the device or what computes on it failed, and may do so whatever it is asked.
+    pub(crate) fn is_of_the_device(&self) -> bool {
+        matches!(self, Self::Backbone(_) | Self::Panicked { .. })
+    }
+
     /// Whether the head itself failed, so that it would fail again: not its query, its prompt set or the device.
     pub(crate) fn is_of_the_head(&self) -> bool {
         match self {

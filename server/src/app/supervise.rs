@@ -25,7 +25,7 @@ pub(super) async fn beat(health: Arc<Health>) {
     }
 }
 
-/// Probes a scorer that panicked too often: a success makes the server ready again.
+/// Probes a scorer that failed too often: a success makes the server ready again.
 pub(super) async fn mend(health: Arc<Health>, jobs: mpsc::WeakSender<Job>) {
     let mut ticks = interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -40,7 +40,7 @@ pub(super) async fn mend(health: Arc<Health>, jobs: mpsc::WeakSender<Job>) {
         if jobs.try_send(Job::Probe { reply }).is_ok() {
             drop(jobs);
             let probed = answer.await;
-            tracing::info!(has_passed = matches!(probed, Ok(Ok(()))), "probed the scorer after its panics");
+            tracing::info!(has_passed = matches!(probed, Ok(Ok(()))), "probed the scorer after its failures");
         }
     }
 }
@@ -57,7 +57,46 @@ pub(super) async fn watch_heads(health: Arc<Health>, models: Arc<Models>, board:
     }
 }
 
-/// Works until it is done or told to stop.
-pub(super) async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
-    let _ = stop.run_until_cancelled(work).await;
+/// Has queries put together until it is told to stop; an end before that, by a panic too, turns readiness off.
+pub(super) async fn batching(stop: CancellationToken, health: Arc<Health>, work: impl Future<Output = ()>) {
+    let unasked = Unasked { stop, health };
+    let _ = unasked.stop.run_until_cancelled(work).await;
+}
+
+/// Tells, when dropped, of an end that nobody asked for.
+struct Unasked {
+    stop: CancellationToken,
+    health: Arc<Health>,
+}
+
+impl Drop for Unasked {
+    fn drop(&mut self) {
+        if !self.stop.is_cancelled() {
+            self.health.batching_ended();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::Phase;
+
+    #[tokio::test]
+    async fn a_batching_worker_that_ends_unasked_turns_readiness_off() {
+        let stop = CancellationToken::new();
+        for unasked in [false, true] {
+            let health = Arc::new(Health::new());
+            health.enter(Phase::Serving);
+            if unasked {
+                let dies = async { panic!("on purpose") };
+                let ended = tokio::spawn(batching(CancellationToken::new(), Arc::clone(&health), dies));
+                assert!(ended.await.unwrap_err().is_panic());
+            } else {
+                stop.cancel();
+                batching(stop.clone(), Arc::clone(&health), std::future::pending()).await;
+            }
+            assert_eq!(health.ready().is_err(), unasked);
+        }
+    }
 }

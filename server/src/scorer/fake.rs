@@ -56,6 +56,8 @@ struct State {
     is_held: bool,
     permits: usize,
     next: VecDeque<Next>,
+    /// What the next probes, loadings and self-tests of heads meet.
+    checks: VecDeque<ScorerError>,
     /// Digests of heads that fail whatever they score.
     broken: BTreeSet<String>,
 }
@@ -129,6 +131,11 @@ impl Hand {
         self.0.state().next.push_back(Next::Fail(error));
     }
 
+    /// The next probe, loading or self-test of a head fails so.
+    pub fn fail_next_check(&self, error: ScorerError) {
+        self.0.state().checks.push_back(error);
+    }
+
     /// The next batch panics.
     pub fn panic_next(&self) {
         self.0.state().next.push_back(Next::Panic);
@@ -157,6 +164,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Fails as the hand says.
+    fn check(&self) -> Result<(), ScorerError> {
+        self.state().checks.pop_front().map_or(Ok(()), Err)
+    }
+
     /// Waits to be let go, where batches are held; tells what is to happen then.
     fn wait(&self) -> Option<Next> {
         let mut state = self.state();
@@ -174,7 +186,7 @@ impl Scorer for FakeScorer {
     }
 
     fn probe(&mut self) -> Result<(), ScorerError> {
-        Ok(())
+        self.shared.check()
     }
 
     fn encode_text(&mut self, _object_class: &str) -> Result<bool, ScorerError> {
@@ -201,6 +213,7 @@ impl Scorer for FakeScorer {
     }
 
     fn load_head(&mut self, key: HeadKey, bytes: &[u8]) -> Result<HeadInfo, ScorerError> {
+        self.shared.check()?;
         let text = String::from_utf8_lossy(bytes);
         let offset = text.split_once(' ').map_or(Ok(0.0), |(_, offset)| offset.trim().parse());
         let offset = offset.map_err(|_| {
@@ -215,6 +228,7 @@ impl Scorer for FakeScorer {
     }
 
     fn self_test(&mut self, key: HeadKey, test: &[u8]) -> Result<Vec<f32>, ScorerError> {
+        self.shared.check()?;
         let offset = self.head(key)?.offset;
         let text = String::from_utf8_lossy(test);
         let means = text.split_whitespace().map(str::parse::<f32>);

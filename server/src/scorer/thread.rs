@@ -195,6 +195,10 @@ impl Owner {
             }
             Job::Probe { reply } => {
                 let probed = self.guarded(|scorer| scorer.probe());
+                // What is probed is the device alone: no image of a caller is to blame.
+                if matches!(probed, Err(ScorerError::NotFinite)) {
+                    self.spec.health.scorer_failed();
+                }
                 let _ = reply.send(probed);
             }
         }
@@ -272,15 +276,20 @@ impl Owner {
         self.guarded(|scorer| scorer.score(queries))
     }
 
-    /// Runs a call; a panic in it becomes an error of this call, and counts.
+    /// Runs a call; a panic in it becomes an error of this call. It counts, as does a device that fails.
     fn guarded<T>(
         &mut self,
         call: impl FnOnce(&mut dyn Scorer) -> Result<T, ScorerError>,
     ) -> Result<T, ScorerError> {
         match catch_unwind(AssertUnwindSafe(|| call(self.scorer.as_mut()))) {
             Ok(result) => {
-                if result.is_ok() {
-                    self.spec.health.scorer_succeeded();
+                match &result {
+                    Ok(_) => self.spec.health.scorer_succeeded(),
+                    Err(error) if error.is_of_the_device() => {
+                        tracing::error!(error = %inctrl_telemetry::Chain(error), "the scorer failed");
+                        self.spec.health.scorer_failed();
+                    }
+                    Err(_) => {}
                 }
                 result
             }
@@ -290,7 +299,7 @@ impl Owner {
                     return Err(ScorerError::OutOfMemory { images: 0 });
                 }
                 tracing::error!(message, "the scorer panicked");
-                self.spec.health.scorer_panicked();
+                self.spec.health.scorer_failed();
                 Err(ScorerError::Panicked { message })
             }
         }
@@ -307,4 +316,42 @@ fn unpack(queries: usize, scored: Result<super::Scored, ScorerError>) -> (Vec<Qu
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|&text| text.to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::health::Phase;
+    use crate::scorer::fake::FakeScorer;
+
+    #[tokio::test]
+    async fn a_device_that_fails_three_times_makes_the_server_unready_until_it_works() {
+        let health = Arc::new(Health::new());
+        health.enter(Phase::Serving);
+        let spec = ThreadSpec {
+            health: Arc::clone(&health),
+            load: Arc::default(),
+            metrics: BatchMetrics::register(&mut Registry::default()),
+            garbage: Arc::default(),
+        };
+        let (scorer, hand) = FakeScorer::new();
+        let make = move || Ok::<Box<dyn Scorer>, Infallible>(Box::new(scorer));
+        let (_thread, jobs, _info) = ScorerThread::start(make, spec).await.unwrap().unwrap();
+        let probe = async || {
+            let (reply, answer) = oneshot::channel();
+            jobs.send(Job::Probe { reply }).await.unwrap();
+            answer.await.unwrap()
+        };
+        let broken = || ScorerError::Backbone(Arc::new(std::io::Error::other("device-side assert")));
+        for error in [broken(), ScorerError::OutOfMemory { images: 1 }, ScorerError::NotFinite, broken()] {
+            assert_eq!(health.ready(), Ok(()), "memory that is short is no failure of the device");
+            hand.fail_next_check(error);
+            probe().await.unwrap_err();
+        }
+        assert!(health.ready().unwrap_err().contains("failed 3 times"));
+        probe().await.unwrap();
+        assert_eq!(health.ready(), Ok(()));
+    }
 }
