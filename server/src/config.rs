@@ -11,7 +11,7 @@ use inctrl_storage::StoreOptions;
 use inctrl_telemetry::LogConfig;
 use jiff::SignedDuration;
 
-use crate::ids::{IdError, ResourceId};
+use crate::ids::{ModelIdError, ResourceId};
 
 mod settings;
 
@@ -24,6 +24,9 @@ pub use settings::{
 
 /// Most shots of a prompt set that the model is meant for.
 const MOST_SHOTS: usize = 16;
+
+/// Longest that a query may be made to wait for company.
+const LONGEST_BATCH_WAIT: Duration = Duration::from_mins(1);
 
 /// Everything the server needs to know, checked.
 #[derive(Debug, Clone)]
@@ -165,9 +168,9 @@ pub enum ConfigError {
         /// What is allowed.
         range: String,
     },
-    /// The model's name is no id.
+    /// The model's name is none.
     #[error("model_name cannot be used")]
-    ModelName(#[source] IdError),
+    ModelName(#[source] ModelIdError),
     /// Half of a certificate and its key.
     #[error("tls needs both certificate and key; give the missing one")]
     HalfTls,
@@ -222,14 +225,14 @@ impl Config {
                 }
                 head => head,
             },
-            model_name: ResourceId::parse(&model_name).map_err(ConfigError::ModelName)?,
+            model_name: ResourceId::parse_model(&model_name).map_err(ConfigError::ModelName)?,
             state_dir,
             device,
             precision,
             threads: within("threads", threads, 0, 1024)?,
             batching: Batching {
                 max_size: within("batching.max_size", batching.max_size, 0, 1024)?,
-                max_wait: duration("batching.max_wait", batching.max_wait)?,
+                max_wait: max_wait(batching.max_wait)?,
             },
             limits: check_limits(&limits)?,
             drain: Drain {
@@ -325,6 +328,17 @@ fn within(setting: &'static str, value: usize, least: usize, most: usize) -> Res
     Err(ConfigError::OutOfRange { setting, value: value.to_string(), range })
 }
 
+/// No query may wait for company until its caller has left.
+fn max_wait(value: SignedDuration) -> Result<Duration, ConfigError> {
+    let setting = "batching.max_wait";
+    let max_wait = duration(setting, value)?;
+    if max_wait <= LONGEST_BATCH_WAIT {
+        return Ok(max_wait);
+    }
+    let range = format!("at most {}s", LONGEST_BATCH_WAIT.as_secs());
+    Err(ConfigError::OutOfRange { setting, value: format!("{}s", value.as_secs_f64()), range })
+}
+
 fn duration(setting: &'static str, value: SignedDuration) -> Result<Duration, ConfigError> {
     value.try_into().map_err(|_| ConfigError::OutOfRange {
         setting,
@@ -368,9 +382,21 @@ mod tests {
         assert!(error.to_string().starts_with("limits.max_queued_images is 3"), "{error}");
 
         let mut settings = complete();
+        settings.batching.max_wait = SignedDuration::from_secs(61);
+        let error = Config::new(settings).unwrap_err();
+        assert_eq!(error.to_string(), "batching.max_wait is 61s, it must be at most 60s");
+
+        let mut settings = complete();
         settings.drain.delay = SignedDuration::from_secs(-1);
         let error = Config::new(settings).unwrap_err();
         assert_eq!(error.to_string(), "drain.delay is -1s, it must be 0s or longer");
+    }
+
+    #[test]
+    fn the_model_may_have_every_name_that_a_request_may_ask_for() {
+        let named = |name: &str| Config::new(Settings { model_name: name.to_owned(), ..complete() });
+        assert_eq!(named("2line.visa").unwrap().model_name.as_str(), "2line.visa");
+        assert!(matches!(named("Visa"), Err(ConfigError::ModelName(_))));
     }
 
     #[test]

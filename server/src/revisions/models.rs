@@ -10,6 +10,9 @@ use super::{Paired, Revision, Route};
 use crate::failure::{Failure, Resource};
 use crate::ids::ResourceId;
 
+/// Models that a refusal names.
+const MOST_NAMED: usize = 8;
+
 /// The loaded heads of one rolled-out model by their role.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Roles {
@@ -64,6 +67,10 @@ impl Models {
         let rolled_out = self.rolled_out.load();
         let name = model.unwrap_or_else(|| self.default_of(&rolled_out));
         let (roles, configured) = (rolled_out.get(name), self.configured_of(name));
+        if roles.is_none() && configured.is_none() && model.is_none() && !rolled_out.is_empty() {
+            let said = format!("is empty, and there is no models/{name} here; name {}", listed(&rolled_out));
+            return Err(Failure::invalid("options.model", said));
+        }
         if roles.is_none() && configured.is_none() && model.is_some() {
             return Err(Failure::NotFound {
                 resource: Resource::Model,
@@ -127,6 +134,15 @@ impl Models {
     fn configured_of(&self, name: &ResourceId) -> Option<&Arc<Revision>> {
         self.configured.as_ref().filter(|_| *name == self.default)
     }
+}
+
+/// The names of models, for people; many are cut short.
+fn listed(models: &BTreeMap<ResourceId, Roles>) -> String {
+    let mut names: Vec<_> = models.keys().take(MOST_NAMED).map(|name| format!("models/{name}")).collect();
+    if MOST_NAMED < models.len() {
+        names.push(format!("one of {} more that GetServerInfo lists", models.len() - MOST_NAMED));
+    }
+    names.join(" or ")
 }
 
 /// Who answers a routing key, and who takes over or scores besides.
@@ -266,7 +282,12 @@ mod tests {
         models.publish(rolled_out(roles()));
         assert_eq!(models.resolve(None, None, "").unwrap().0, id("visa"));
         models.publish(BTreeMap::from([(id("visa"), roles()), (id("mvtec"), roles())]));
-        assert!(matches!(models.resolve(None, None, ""), Err(Failure::NoHead { .. })));
+        let Err(Failure::Invalid(told)) = models.resolve(None, None, "") else {
+            panic!("waiting would not help: it must be a complaint about the field")
+        };
+        assert_eq!(told[0].field, "options.model");
+        let named = ["models/default", "models/visa", "models/mvtec"];
+        assert!(named.iter().all(|name| told[0].description.contains(name)), "{}", told[0].description);
         models.publish(BTreeMap::from([(id("visa"), roles()), (id("default"), roles())]));
         let names: Vec<_> = models.list().into_iter().map(|served| served.name).collect();
         assert_eq!(names, [id("default"), id("visa")], "the default comes first");
