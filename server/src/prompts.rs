@@ -96,17 +96,23 @@ impl Prompts {
 
     /// The features of a prompt set, and whether they were cached.
     pub(crate) async fn lease(&self, source: &PromptSource) -> Result<(Arc<PromptLease>, bool), Failure> {
-        let PromptsSpec { store, cache, pool, .. } = &self.shared.spec;
+        let PromptsSpec { store, cache, .. } = &self.shared.spec;
         match source {
             PromptSource::Stored(id) => {
-                let info = store.get(id)?;
-                let read = async {
-                    let _pending = self.pend()?;
-                    let (store, kept) = (Arc::clone(store), Arc::clone(&info));
-                    let content = pool.run("reading a prompt set", move || store.read(&kept)).await??;
-                    self.encode(content, info.digest.clone(), "prompt_set").await
-                };
-                cache.get_or_compute(&info.digest, read).await
+                let mut info = store.get(id)?;
+                loop {
+                    match self.lease_stored(&info).await {
+                        // It may have been deleted or created anew since: that is no damage.
+                        Err(Failure::Store(error)) => {
+                            let now = store.get(id)?;
+                            if now == info {
+                                return Err(Failure::Store(error));
+                            }
+                            info = now;
+                        }
+                        other => return other,
+                    }
+                }
             }
             PromptSource::Inline(content) => {
                 let (digest, content) = self.digest(content.clone()).await?;
@@ -118,6 +124,17 @@ impl Prompts {
                 cache.get_or_compute(&digest, encode).await
             }
         }
+    }
+
+    async fn lease_stored(&self, info: &Arc<PromptSetInfo>) -> Result<(Arc<PromptLease>, bool), Failure> {
+        let PromptsSpec { store, cache, pool, .. } = &self.shared.spec;
+        let read = async {
+            let _pending = self.pend()?;
+            let (store, kept) = (Arc::clone(store), Arc::clone(info));
+            let content = pool.run("reading a prompt set", move || store.read(&kept)).await??;
+            self.encode(content, info.digest.clone(), "prompt_set").await
+        };
+        cache.get_or_compute(&info.digest, read).await
     }
 
     /// Encodes a prompt set, then keeps it; it is on disk when this returns.
@@ -206,5 +223,93 @@ impl Prompts {
             limit: MOST_PENDING,
             retry_after: RETRY_AFTER,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use inctrl_model::preprocess::Fit;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    fn content(value: u8) -> PromptImages {
+        let rgb = Bytes::from(vec![value; 8 * 8 * 3]);
+        PromptImages {
+            object_class: "nut".to_owned(),
+            images: vec![ImageInput::Raw { width: 8, height: 8, rgb }],
+        }
+    }
+
+    fn keep(store: &Store, value: u8) -> Arc<PromptSetInfo> {
+        let content = content(value);
+        store.create(&ResourceId::parse("nut").unwrap(), &content, &content::digest(&content)).unwrap()
+    }
+
+    /// Leases the prompt set `nut`; `meanwhile` comes between looking for it and reading it.
+    async fn lease_while(meanwhile: impl FnOnce(&Store)) -> Result<String, Failure> {
+        let state = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(state.path()).unwrap());
+        keep(&store, 1);
+        let (jobs, mut asked) = mpsc::channel(1);
+        let pool = Arc::new(CpuPool::new(1).unwrap());
+        let prompts = Prompts::new(PromptsSpec {
+            store: Arc::clone(&store),
+            cache: FeatureCache::new(1 << 20, &mut Registry::default()),
+            jobs: jobs.downgrade(),
+            pool: Arc::clone(&pool),
+            preprocess: Preprocess { size: 8, mean: [0.0; 3], std: [1.0; 3], fit: Fit::Crop },
+            limits: ImageLimits { max_bytes: 1 << 10, max_pixels: 1 << 10 },
+            garbage: Arc::default(),
+        });
+        tokio::spawn(async move {
+            while let Some(job) = asked.recv().await {
+                match job {
+                    Job::EncodeText { reply, .. } => drop(reply.send(Ok(true))),
+                    Job::EncodePrompts { reply, .. } => drop(reply.send(Ok(1))),
+                    other => panic!("nobody asked for {other:?}"),
+                }
+            }
+        });
+        // The one thread that could read it is busy until it has changed.
+        let (release, blocked) = std::sync::mpsc::channel::<()>();
+        let mut busy = Box::pin(pool.run("waiting", move || blocked.recv()));
+        assert!(futures::poll!(&mut busy).is_pending());
+        let source = PromptSource::Stored(ResourceId::parse("nut").unwrap());
+        let mut leasing = Box::pin(prompts.lease(&source));
+        assert!(futures::poll!(&mut leasing).is_pending());
+        meanwhile(&store);
+        release.send(()).unwrap();
+        leasing.await.map(|(lease, _)| lease.digest().to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_prompt_set_that_is_deleted_while_it_is_read_is_not_found() {
+        let id = ResourceId::parse("nut").unwrap();
+        let gone = lease_while(|store| store.delete(&id, None).unwrap()).await.unwrap_err();
+        assert!(matches!(gone, Failure::NotFound { .. }), "{gone}");
+    }
+
+    #[tokio::test]
+    async fn a_prompt_set_that_is_created_anew_while_it_is_read_is_used_as_it_is_now() {
+        let id = ResourceId::parse("nut").unwrap();
+        let mut anew = None;
+        let leased = lease_while(|store| {
+            store.delete(&id, None).unwrap();
+            anew = Some(keep(store, 2).digest.clone());
+        });
+        let leased = leased.await.unwrap();
+        assert_eq!(Some(leased), anew);
+    }
+
+    #[tokio::test]
+    async fn a_prompt_set_that_is_damaged_is_told_of_as_such() {
+        let damage = |store: &Store| {
+            let path = store.path(&ResourceId::parse("nut").unwrap());
+            std::fs::write(path, "damaged").unwrap();
+        };
+        let damaged = lease_while(damage).await.unwrap_err();
+        assert!(matches!(damaged, Failure::Store(_)), "{damaged}");
     }
 }

@@ -23,6 +23,10 @@ const FOLDER: &str = "prompt-sets";
 /// Held locked by the server that uses a state folder.
 const LOCK: &str = "lock";
 const EXTENSION: &str = "promptset";
+/// What a damaged prompt set's extension becomes.
+const DAMAGED: &str = "promptset.damaged";
+/// Begins the names of files that are being written.
+const UNFINISHED: &str = ".tmp";
 
 /// Why prompt sets could not be kept or read.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +126,7 @@ pub(crate) fn not_found(id: &ResourceId) -> Failure {
 
 impl Store {
     /// Opens or makes a state folder, and takes it for this process. Leftovers of writes that were cut off are
-    /// removed; a file that cannot be read is logged and left out.
+    /// removed, a prompt set that cannot be read is set aside; files of others stay.
     pub(crate) fn open(state: &Path) -> Result<Self, StoreError> {
         let failed = |step| move |source| StoreError::Folder { path: state.to_owned(), step, source };
         let folder = state.join(FOLDER);
@@ -144,14 +148,12 @@ impl Store {
                     Ok((header, _)) => {
                         index.insert(id.clone(), Arc::new(PromptSetInfo::new(id, &header)));
                     }
-                    Err(error) => {
-                        tracing::error!(path = %path.display(), %error, "a prompt set is damaged and not served");
-                    }
+                    Err(error) => set_aside(&path, &error),
                 },
-                // A write that was cut off.
-                None => {
+                None if is_unfinished(&path) => {
                     let _ = std::fs::remove_file(path);
                 }
+                None => tracing::debug!(path = %path.display(), "a file of somebody else"),
             }
         }
         tracing::info!(prompt_sets = index.len(), folder = %folder.display(), "state folder opened");
@@ -231,7 +233,7 @@ impl Store {
 
     /// Writes a synced file without a name; dropping it removes it.
     fn write_beside(&self, header: &Header, content: &PromptImages) -> io::Result<NamedTempFile> {
-        let mut file = NamedTempFile::new_in(&self.folder)?;
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.folder)?;
         let mut writer = BufWriter::new(file.as_file_mut());
         header.write(content, &mut writer)?;
         writer.flush()?;
@@ -240,7 +242,7 @@ impl Store {
         Ok(file)
     }
 
-    fn path(&self, id: &ResourceId) -> PathBuf {
+    pub(super) fn path(&self, id: &ResourceId) -> PathBuf {
         self.folder.join(format!("{id}.{EXTENSION}"))
     }
 
@@ -267,6 +269,23 @@ fn id_of(path: &Path) -> Option<ResourceId> {
     let is_ours = path.extension().is_some_and(|extension| extension == EXTENSION);
     let stem = path.file_stem()?.to_str()?;
     if is_ours { ResourceId::parse(stem).ok() } else { None }
+}
+
+fn is_unfinished(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(UNFINISHED))
+}
+
+/// Renames a prompt set that cannot be read, so that it can be looked at and its id be used again.
+fn set_aside(path: &Path, error: &io::Error) {
+    let aside = path.with_extension(DAMAGED);
+    let moved = std::fs::rename(path, &aside);
+    tracing::error!(
+        path = %path.display(),
+        aside = %aside.display(),
+        moved = moved.is_ok(),
+        %error,
+        "a prompt set is damaged and set aside; it is not served"
+    );
 }
 
 fn read_header(path: &Path) -> io::Result<(Header, BufReader<File>)> {
@@ -368,6 +387,23 @@ mod tests {
         let store = Store::open(state.path()).unwrap();
         assert!(store.get(&id("nut")).is_err(), "half of a header is no prompt set");
         create(&store, "nut", b"one").unwrap();
+        let aside = std::fs::read(state.path().join(FOLDER).join("nut.promptset.damaged")).unwrap();
+        assert_eq!(aside, &bytes[..10], "it must be there to be looked at");
+    }
+
+    #[test]
+    fn files_of_others_stay_where_they_are() {
+        let state = tempfile::tempdir().unwrap();
+        drop(Store::open(state.path()).unwrap());
+        let names = ["notes.txt", "Nut.promptset", "nut.promptset.damaged"];
+        for name in names {
+            std::fs::write(state.path().join(FOLDER).join(name), "of somebody else").unwrap();
+        }
+        let store = Store::open(state.path()).unwrap();
+        assert_eq!(store.list(None, 9).0, []);
+        for name in names {
+            assert!(state.path().join(FOLDER).join(name).exists(), "{name} must stay");
+        }
     }
 
     #[test]
