@@ -47,6 +47,15 @@ pub(crate) enum Failure {
     /// More bytes than one message may have.
     #[error("message has {size} bytes, the limit is {limit}; send smaller images or fewer of them")]
     MessageTooLarge { size: usize, limit: usize },
+    /// More than the one message that a call has.
+    #[error("a call has one message, and more came behind it; make a call for each")]
+    SurplusMessage,
+    /// A caller that was lost in the middle of its message.
+    #[error("nothing of the message came for {} s; send it in one go", .limit.as_secs())]
+    SilentCaller { limit: Duration },
+    /// Commands that wait for each other.
+    #[error("other rollout commands are being applied; try again, the newest wins")]
+    RolloutBusy,
     /// No room for more work.
     #[error("{quota} is full (limit {limit}); try again in {} ms", .retry_after.as_millis())]
     Overloaded { quota: Quota, limit: usize, retry_after: Duration },

@@ -143,6 +143,11 @@ fn told(failure: &Failure) -> Told {
         Failure::MessageTooLarge { size, limit } => Told::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE")
             .with("size", size.to_string())
             .with("limit", limit.to_string()),
+        Failure::SurplusMessage => Told::new(Code::InvalidArgument, "SURPLUS_MESSAGE"),
+        Failure::SilentCaller { limit } => {
+            Told::new(Code::DeadlineExceeded, "CALLER_SILENT").with("limit_s", limit.as_secs().to_string())
+        }
+        Failure::RolloutBusy => Told::new(Code::Unavailable, "ROLLOUT_BUSY").retry_after(STARTS_WITHIN),
         Failure::Overloaded { quota, limit, retry_after } => {
             let (reason, subject) = match quota {
                 Quota::QueuedImages => ("QUEUE_FULL", "queued_images"),
