@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use inctrl_storage::{Digest, StoreOptions};
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::decode::CpuPool;
@@ -43,9 +43,13 @@ use desired::Admission;
 use fetch::{Need, Trouble};
 use ledger::Ledger;
 
-/// First and longest wait before a head that could not be fetched is tried again.
+/// First and longest wait before a head that could not be fetched or loaded, or a state that could not be written, is tried
+/// again.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_mins(1);
+
+/// Commands in work at a time: one, and the next. Each may hold many heads.
+const MOST_COMMANDS: usize = 2;
 
 /// The parts of heads that came along with a command, by their digest.
 pub(crate) type Given = BTreeMap<Digest, Parts>;
@@ -68,12 +72,16 @@ pub(crate) struct Rollout(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     spec: RolloutSpec,
+    /// Commands that may be in work besides those that are.
+    commands: Arc<Semaphore>,
     /// Held by whoever changes the ledger.
     turn: AsyncMutex<()>,
     /// Heads that are being fetched.
     pursuits: Mutex<Vec<Pursuit>>,
     /// Parts of loaded heads that are not on disk yet.
     unsaved: Mutex<BTreeMap<Digest, Parts>>,
+    /// Writes again what could not be written.
+    rewriting: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 #[derive(Debug)]
@@ -86,7 +94,8 @@ struct Pursuit {
 impl Rollout {
     pub(crate) fn new(spec: RolloutSpec) -> Self {
         let (turn, pursuits, unsaved) = (AsyncMutex::new(()), Mutex::default(), Mutex::default());
-        Self(Arc::new(Shared { spec, turn, pursuits, unsaved }))
+        let commands = Arc::new(Semaphore::new(MOST_COMMANDS));
+        Self(Arc::new(Shared { spec, commands, turn, pursuits, unsaved, rewriting: Mutex::default() }))
     }
 
     pub(crate) fn board(&self) -> &Board {
@@ -125,8 +134,12 @@ impl Rollout {
     ///
     /// Goes on when the caller leaves: half a command is none.
     pub(crate) async fn apply(&self, desired: Desired, given: Given) -> Result<(), Failure> {
+        let permit = Arc::clone(&self.0.commands).try_acquire_owned().map_err(|_| Failure::RolloutBusy)?;
         let this = self.clone();
-        let applying = tokio::spawn(async move { this.apply_in_turn(desired, given).await });
+        let applying = tokio::spawn(async move {
+            let _permit = permit;
+            this.apply_in_turn(desired, given).await
+        });
         applying.await.map_err(|_| Failure::Panicked { doing: "applying a rollout" })?
     }
 
@@ -170,8 +183,13 @@ impl Rollout {
             }
             let came = given.get(&head.digest).cloned().unwrap_or_default();
             match self.0.load_local(&head, came.clone()).await {
-                Ok(Some(standing)) => settled.push((model, head.digest, standing)),
-                Ok(None) => self.pursue(model, head, came),
+                Ok(Local::Settled(standing)) => settled.push((model, head.digest, standing)),
+                Ok(Local::Missing) => self.pursue(model, head, came, Duration::ZERO),
+                Ok(Local::Trouble(parts, trouble)) => {
+                    tracing::warn!(%model, digest = %head.digest, error = trouble, "head cannot be loaded yet");
+                    settled.push((model.clone(), head.digest, Standing::Loading { trouble: Some(trouble) }));
+                    self.pursue(model, head, parts, FIRST_RETRY);
+                }
                 // The server is on its way out.
                 Err(Ended) => return,
             }
@@ -183,18 +201,19 @@ impl Rollout {
         self.0.publish(Ledger::clone(&ledger));
     }
 
-    /// Fetches a head until it can be had or its model wants another.
-    fn pursue(&self, model: ResourceId, head: HeadRef, given: Parts) {
+    /// After `rest`, fetches and loads a head until it can be had or its model wants another.
+    fn pursue(&self, model: ResourceId, head: HeadRef, given: Parts, rest: Duration) {
         let (shared, name, wanted) = (Arc::downgrade(&self.0), model.clone(), head.clone());
         let task = tokio::spawn(async move {
             let mut wait = FIRST_RETRY;
+            tokio::time::sleep(rest).await;
             loop {
                 let Some(shared) = shared.upgrade() else { return };
                 match shared.obtain(&wanted, given.clone()).await {
                     Ok(standing) => return shared.settle(&name, wanted.digest, standing).await,
                     Err(Interrupted::Ended) => return,
-                    Err(Interrupted::Unreachable(trouble)) => {
-                        tracing::warn!(model = %name, digest = %wanted.digest, error = trouble, "head cannot be fetched yet");
+                    Err(Interrupted::Trouble(trouble)) => {
+                        tracing::warn!(model = %name, digest = %wanted.digest, error = trouble, "head cannot be had yet");
                         shared
                             .settle(&name, wanted.digest, Standing::Loading { trouble: Some(trouble) })
                             .await;
@@ -212,9 +231,19 @@ impl Rollout {
 /// The scorer has ended.
 struct Ended;
 
+/// What became of a head whose parts were looked for here.
+enum Local {
+    /// Loaded or refused.
+    Settled(Standing),
+    /// A part has to be fetched.
+    Missing,
+    /// All parts are here, and it may be loaded later.
+    Trouble(Parts, String),
+}
+
 /// Why a head is neither loaded nor refused.
 enum Interrupted {
-    Unreachable(String),
+    Trouble(String),
     Ended,
 }
 
@@ -233,7 +262,7 @@ impl Shared {
     }
 
     /// Takes in what became of a head that was pursued.
-    async fn settle(&self, model: &ResourceId, digest: Digest, standing: Standing) {
+    async fn settle(self: &Arc<Self>, model: &ResourceId, digest: Digest, standing: Standing) {
         let _turn = self.turn.lock().await;
         let ledger = self.spec.board.ledger();
         let is_wanted = ledger.waiting().iter().any(|(name, head)| name == model && head.digest == digest);
@@ -247,25 +276,27 @@ impl Shared {
         }
     }
 
-    /// Loads a head of parts that are at hand; none where a part has to be fetched.
-    async fn load_local(&self, head: &HeadRef, given: Parts) -> Result<Option<Standing>, Ended> {
+    /// Loads a head of parts that are at hand.
+    async fn load_local(&self, head: &HeadRef, given: Parts) -> Result<Local, Ended> {
         let (disk, digest) = (self.spec.disk.clone(), head.digest);
         let kept = self.spec.pool.run("reading a head", move || disk.read_head(digest)).await;
         let came_whole = !given.weights.is_empty();
         let parts = given.or(kept.unwrap_or_default());
         match fetch::need(head, &parts) {
-            Err(refusal) => Ok(Some(Standing::refused(head, refusal, &parts))),
-            Ok(Need::Fetch) => Ok(None),
-            Ok(Need::Nothing) => match self.load(head, parts).await? {
+            Err(refusal) => Ok(Local::Settled(Standing::refused(head, refusal, &parts))),
+            Ok(Need::Fetch) => Ok(Local::Missing),
+            Ok(Need::Nothing) => match self.load(head, parts.clone()).await {
                 // What lies on disk is damaged: it is fetched anew.
-                Standing::Refused(refusal)
+                Ok(Standing::Refused(refusal))
                     if refusal.problem == Problem::DigestMismatch && !came_whole && head.uri.is_some() =>
                 {
                     tracing::error!(digest = %head.digest, "the head's file on disk is damaged; it is fetched anew");
                     self.spec.disk.remove_head(head.digest);
-                    Ok(None)
+                    Ok(Local::Missing)
                 }
-                standing => Ok(Some(standing)),
+                Ok(standing) => Ok(Local::Settled(standing)),
+                Err(Interrupted::Trouble(trouble)) => Ok(Local::Trouble(parts, trouble)),
+                Err(Interrupted::Ended) => Err(Ended),
             },
         }
     }
@@ -275,12 +306,12 @@ impl Shared {
         let parts = match fetch::complete(head, given, &self.spec.disk, &self.spec.store).await {
             Ok(parts) => parts,
             Err(Trouble::Refused(refusal)) => return Ok(Standing::refused(head, refusal, &Parts::default())),
-            Err(Trouble::Unreachable(trouble)) => return Err(Interrupted::Unreachable(trouble)),
+            Err(Trouble::Unreachable(trouble)) => return Err(Interrupted::Trouble(trouble)),
         };
-        self.load(head, parts).await.map_err(|Ended| Interrupted::Ended)
+        self.load(head, parts).await
     }
 
-    async fn load(&self, head: &HeadRef, parts: Parts) -> Result<Standing, Ended> {
+    async fn load(&self, head: &HeadRef, parts: Parts) -> Result<Standing, Interrupted> {
         match self.spec.loader.load(head, &parts).await {
             Ok(revision) => {
                 tracing::info!(digest = %head.digest, revision = head.revision, kind = %revision.kind(), "head loaded");
@@ -288,12 +319,38 @@ impl Shared {
                 Ok(Standing::Loaded(revision))
             }
             Err(LoadError::Refused(refusal)) => Ok(Standing::refused(head, refusal, &parts)),
-            Err(LoadError::Ended) => Err(Ended),
+            Err(LoadError::Trouble(trouble)) => Err(Interrupted::Trouble(trouble)),
+            Err(LoadError::Ended) => Err(Interrupted::Ended),
         }
     }
 
-    /// Writes down what the ledger says, and removes what it says nothing of.
-    async fn persist(&self) {
+    /// Writes down what the ledger says; what cannot be written now is written later.
+    async fn persist(self: &Arc<Self>) {
+        if self.write().await {
+            return;
+        }
+        let mut rewriting = self.rewriting.lock().unwrap_or_else(PoisonError::into_inner);
+        if rewriting.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let shared = Arc::downgrade(self);
+        *rewriting = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut wait = FIRST_RETRY;
+            loop {
+                tokio::time::sleep(wait).await;
+                let Some(shared) = shared.upgrade() else { return };
+                let _turn = shared.turn.lock().await;
+                if shared.spec.board.ledger().durable || shared.write().await {
+                    return;
+                }
+                wait = (wait * 2).min(LONGEST_RETRY);
+            }
+        })));
+    }
+
+    /// Writes down what the ledger says, and removes what it says nothing of; whether all of it was written. A state
+    /// whose heads cannot be kept is not written: what it was before can still be come back to.
+    async fn write(&self) -> bool {
         let ledger = self.spec.board.ledger();
         let (saved, wanted) = (ledger.saved(), ledger.digests());
         let mut unsaved = std::mem::take(&mut *self.unsaved.lock().unwrap_or_else(PoisonError::into_inner));
@@ -307,6 +364,9 @@ impl Shared {
                     true
                 }
             });
+            if !unsaved.is_empty() {
+                return (false, unsaved);
+            }
             let kept = disk.save_state(&saved).inspect_err(|error| {
                 tracing::error!(error = %inctrl_telemetry::Chain(error), "the rollout state is not kept");
             });
@@ -315,11 +375,11 @@ impl Shared {
             }
             (kept.is_ok(), unsaved)
         };
-        let (kept, unsaved) =
+        let (durable, unsaved) =
             self.spec.pool.run("keeping the rollout state", write).await.unwrap_or_default();
-        let durable = kept && unsaved.is_empty();
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).extend(unsaved);
         self.spec.board.publish(Ledger { durable, ..Ledger::clone(&ledger) });
+        durable
     }
 }
 

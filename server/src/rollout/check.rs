@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use inctrl_model::HeadError;
+use inctrl_model::{BackboneError, HeadError, SelfTestError};
 use inctrl_storage::manifest::SelfTest;
 use inctrl_storage::{Digest, Manifest, ManifestError, VerifyingKey};
 use inctrl_telemetry::Chain;
@@ -53,12 +53,13 @@ impl Refusal {
     fn of_scorer(error: &ScorerError) -> Self {
         let problem = match error {
             ScorerError::Head(head) => of_head(head),
-            ScorerError::SelfTest(_)
-            | ScorerError::OutOfMemory { .. }
+            ScorerError::SelfTest(_) | ScorerError::NotFinite | ScorerError::Unknown { .. } => {
+                Problem::SelfTest
+            }
+            ScorerError::OutOfMemory { .. }
             | ScorerError::Backbone(_)
-            | ScorerError::NotFinite
-            | ScorerError::Unknown { .. } => Problem::SelfTest,
-            ScorerError::Panicked { .. } | ScorerError::Ended => Problem::Panic,
+            | ScorerError::Panicked { .. }
+            | ScorerError::Ended => Problem::Panic,
         };
         Self::new(problem, Chain(error).to_string())
     }
@@ -84,6 +85,8 @@ fn of_head(error: &HeadError) -> Problem {
 #[derive(Debug)]
 pub(super) enum LoadError {
     Refused(Refusal),
+    /// The device failed, not the head: it may be good.
+    Trouble(String),
     /// The scorer has ended: the head may be good.
     Ended,
 }
@@ -92,8 +95,20 @@ impl From<ScorerError> for LoadError {
     fn from(error: ScorerError) -> Self {
         match error {
             ScorerError::Ended => Self::Ended,
+            error if is_passing(&error) => Self::Trouble(Chain(&error).to_string()),
             other => Self::Refused(Refusal::of_scorer(&other)),
         }
+    }
+}
+
+/// Whether it is the device that fails or is short of memory, so that another attempt may succeed.
+fn is_passing(error: &ScorerError) -> bool {
+    match error {
+        ScorerError::OutOfMemory { .. } => true,
+        ScorerError::SelfTest(error) => {
+            matches!(**error, SelfTestError::Backbone(BackboneError::Torch { .. }))
+        }
+        error => error.is_of_the_device(),
     }
 }
 

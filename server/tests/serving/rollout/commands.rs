@@ -1,5 +1,7 @@
 //! What a command changes, and which commands are taken.
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use inctrl_proto::v1::server_info_service_client::ServerInfoServiceClient;
 use inctrl_proto::v1::{
     GetServerInfoRequest, HeadProblem, HeadRole, HeadState, HeadStatus, Model, ModelRollout,
@@ -12,7 +14,7 @@ use tonic_health::pb::health_client::HealthClient;
 use super::artifact::Artifact;
 use super::stage::{Operator, assert_loaded, assert_stands, headless, model, plain, score};
 use crate::connections::metrics;
-use crate::stage::{Server, reason};
+use crate::stage::{Server, against, grey, reason};
 
 async fn models(server: &Server) -> Vec<Model> {
     let mut client = ServerInfoServiceClient::new(server.channel().await);
@@ -38,6 +40,31 @@ async fn commands_are_fenced_and_the_last_one_again_changes_nothing() {
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "FENCE_REUSED"));
     assert_eq!(operator.apply((2, 5), command()).await.unwrap(), first);
     assert_eq!(operator.status().await, first, "what was refused must have changed nothing");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_third_command_at_a_time_is_turned_away() {
+    let (server, hand) = Server::start_with(plain).await;
+    server.create("nut").await;
+    hand.hold();
+    let mut detector = server.detector().await;
+    let held = tokio::spawn(async move { detector.detect_anomaly(against("nut", grey(1))).await });
+    hand.until(|seen| seen.batches.len() == 1).await;
+    let (operator, a) = (Operator::of(&server).await, Artifact::fake("a", 0.1));
+    let mut commands: FuturesUnordered<_> = (0..3)
+        .map(|_| {
+            let (mut operator, head) = (operator.clone(), a.inline(1));
+            async move { operator.apply((1, 1), vec![model(Some(head), None, 0)]).await }
+        })
+        .collect();
+    let refused = commands.next().await.unwrap().unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unavailable, "ROLLOUT_BUSY"));
+    hand.let_all_go();
+    held.await.unwrap().unwrap();
+    while let Some(applied) = commands.next().await {
+        assert_loaded(&applied.unwrap(), &a.digest());
+    }
     server.stop().await;
 }
 

@@ -1,7 +1,11 @@
 //! Heads that do not come along.
 
+use std::sync::Arc;
+
+use inctrl_model::{BackboneError, SelfTestError};
 use inctrl_proto::v1::{Head, HeadProblem, HeadState, RolloutStatus};
 use inctrl_server::config::Settings;
+use inctrl_server::scorer::ScorerError;
 
 use super::artifact::Artifact;
 use super::stage::{Operator, assert_loaded, assert_stands, head, headless, model, plain, score};
@@ -58,6 +62,28 @@ async fn a_head_that_cannot_be_fetched_is_tried_until_it_can() {
     let status = watch.until(|status| stands(status, HeadState::Loaded)).await;
     assert_loaded(&status, &artifact.digest());
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_that_the_device_failed_to_load_is_tried_until_it_works() {
+    let broken = || ScorerError::Backbone(Arc::new(std::io::Error::other("device-side assert")));
+    let of_self_test = || {
+        let source = tch::TchError::Torch("device-side assert".to_owned());
+        let error = BackboneError::Torch { step: "the image tower", source };
+        ScorerError::SelfTest(Arc::new(SelfTestError::Backbone(error)))
+    };
+    for error in [broken(), of_self_test(), ScorerError::OutOfMemory { images: 1 }] {
+        let (server, hand) = Server::start_with(headless).await;
+        let mut operator = Operator::of(&server).await;
+        let mut watch = operator.watch().await;
+        let artifact = Artifact::fake("a", 0.1);
+        hand.fail_next_check(error);
+        let status = operator.command(1, model(Some(artifact.inline(1)), None, 0)).await;
+        assert_stands(&status, &artifact.digest(), HeadState::Loading, HeadProblem::Unreachable);
+        assert!(!head(&status, &artifact.digest()).message.is_empty());
+        watch.until(|status| stands(status, HeadState::Loaded) && status.durable).await;
+        server.stop().await;
+    }
 }
 
 #[tokio::test]

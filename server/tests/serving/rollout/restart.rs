@@ -93,6 +93,32 @@ async fn a_disk_that_takes_nothing_is_told_and_made_up_for_while_serving_goes_on
 
 /// Regression 16.
 #[tokio::test]
+async fn a_head_that_cannot_be_kept_leaves_the_former_state_whole_until_it_can() {
+    let (server, _hand) = Server::start_with(headless).await;
+    let mut operator = Operator::of(&server).await;
+    let [a, b] = [Artifact::fake("a", 0.1), Artifact::fake("b", 0.2)];
+    operator.command(1, model(Some(a.inline(1)), None, 0)).await;
+    let rollout = server.folder.path().join("state/rollout");
+    let place = |artifact: &Artifact| rollout.join("heads").join(artifact.digest().replace("sha256:", ""));
+    std::fs::write(place(&b), "a file where the folder should be").unwrap();
+    let mut watch = operator.watch().await;
+    let status = operator.command(2, model(Some(b.inline(2)), None, 0)).await;
+    assert_loaded(&status, &b.digest());
+    assert!(!status.durable);
+    let state = std::fs::read_to_string(rollout.join("state.json")).unwrap();
+    assert!(state.contains(&a.digest()) && !state.contains(&b.digest()), "{state}");
+    assert!(place(&a).join("head.safetensors").exists(), "what the state names must be there");
+    std::fs::remove_file(place(&b)).unwrap();
+    watch.until(|status| status.generation == 2 && status.durable).await;
+    let folder = server.stop().await;
+    let (server, _hand) = Server::start_in(folder, headless).await;
+    let status = Operator::of(&server).await.status().await;
+    assert_eq!(status.generation, 2);
+    assert_loaded(&status, &b.digest());
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_killed_server_comes_back_to_the_head_that_was_rolled_out() {
     let official = Official::every().remove(0);
     let artifact = artifact(&official);
