@@ -11,7 +11,7 @@ pub enum Exit {
     Failed = 1,
     /// Wrong usage: nothing was sent.
     Usage = 2,
-    /// The server could not be reached.
+    /// The server could not be reached, or was not available.
     Unreachable = 3,
     /// An image was decided anomalous, and that was asked for.
     Anomalous = 4,

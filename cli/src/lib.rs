@@ -126,7 +126,7 @@ impl RunError {
 impl CallError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Unreachable { .. } | Self::Untrusted { .. } => Exit::Unreachable,
+            Self::Unreachable { .. } | Self::Unavailable { .. } | Self::Untrusted { .. } => Exit::Unreachable,
             Self::TimedOut { .. } | Self::Refused { .. } => Exit::Failed,
         }
     }

@@ -14,8 +14,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// What a failed call means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nobody answered, or who answered is starting or stopping: another attempt may succeed.
+    /// Nobody answered, or somebody on the way: another attempt may succeed.
     Unreachable,
+    /// The server says that it cannot serve now, and to come back at the soonest after this time.
+    Unavailable(Duration),
     /// The server asks to come back later, at the soonest after this time.
     Overloaded(Duration),
     /// No answer within `--timeout`, by this side's clock.
@@ -39,14 +41,18 @@ impl Verdict {
             return Self::Unreachable;
         }
         match status.code() {
-            Code::Unavailable => Self::Unreachable,
-            Code::ResourceExhausted => match status.get_details_retry_info() {
-                Some(info) => Self::Overloaded(info.retry_delay.unwrap_or_default()),
-                None => Self::Refused,
-            },
+            // What stands between speaks without details.
+            Code::Unavailable if status.get_details_error_info().is_none() => Self::Unreachable,
+            Code::Unavailable => Self::Unavailable(asked_delay(status).unwrap_or_default()),
+            Code::ResourceExhausted => asked_delay(status).map_or(Self::Refused, Self::Overloaded),
             _ => Self::Refused,
         }
     }
+}
+
+/// After which time the server asks to come back; none where it does not ask for it.
+fn asked_delay(status: &Status) -> Option<Duration> {
+    Some(status.get_details_retry_info()?.retry_delay.unwrap_or_default())
 }
 
 /// Certificate trouble arrives as an I/O error about the data, never about the connection.
@@ -103,6 +109,15 @@ mod tests {
         );
         assert_eq!(Verdict::of(&overload), Verdict::Overloaded(delay));
         assert_eq!(Verdict::of(&Status::resource_exhausted("too large")), Verdict::Refused);
+    }
+
+    #[test]
+    fn a_server_that_says_itself_that_it_cannot_serve_is_told_from_one_that_is_not_there() {
+        let delay = Duration::from_secs(1);
+        let mut details = ErrorDetails::with_retry_info(Some(delay));
+        details.set_error_info("STARTING", "inctrl.dev", []);
+        let starting = Status::with_error_details(Code::Unavailable, "server is starting", details);
+        assert_eq!(Verdict::of(&starting), Verdict::Unavailable(delay));
     }
 
     #[test]

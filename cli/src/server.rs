@@ -47,6 +47,15 @@ pub(crate) enum CallError {
         is_gone: bool,
         source: Box<Status>,
     },
+    /// The server said so itself, to the end.
+    #[error("server {url} is not available{}: {}", trial(*.tried_for), .refusal.message)]
+    Unavailable {
+        url: String,
+        refusal: Box<Refusal>,
+        tried_for: Duration,
+        /// Nobody else had an answer in that time either.
+        is_gone: bool,
+    },
     #[error("server {url} and this client do not trust each other's certificates: {reason}")]
     Untrusted { url: String, reason: String, source: Box<Status> },
     #[error("no answer within {}", shown(*.timeout))]
@@ -68,7 +77,7 @@ impl CallError {
                     .to_owned()
             }
             Self::TimedOut { .. } => "\n  hint: raise --timeout, or lower --concurrency".to_owned(),
-            Self::Refused { refusal, status: _, was_repeated: _ } => refusal.explanation(),
+            Self::Unavailable { refusal, .. } | Self::Refused { refusal, .. } => refusal.explanation(),
         }
     }
 }
@@ -101,9 +110,10 @@ impl Server {
                 }
                 Err(status) => status,
             };
-            let asked = match Verdict::of(&status) {
-                Verdict::Unreachable => None,
-                Verdict::Overloaded(delay) => Some(delay),
+            let verdict = Verdict::of(&status);
+            let asked = match verdict {
+                Verdict::Unreachable => Duration::ZERO,
+                Verdict::Unavailable(delay) | Verdict::Overloaded(delay) => delay,
                 Verdict::TimedOut => return Err(CallError::TimedOut { timeout: self.timeout }),
                 Verdict::Untrusted => return Err(self.untrusted(status)),
                 Verdict::Refused => return Err(self.refused(status, trouble.is_some())),
@@ -111,13 +121,14 @@ impl Server {
             let Trouble { since, attempts } = trouble.get_or_insert_with(Trouble::begins);
             *attempts += 1;
             let left = self.retry_for.saturating_sub(since.elapsed());
-            match asked {
-                Some(_) if left.is_zero() => return Err(self.refused(status, true)),
-                Some(_) => self.answered(),
-                None if left.is_zero() => return Err(self.unreachable(status, *since)),
-                None => self.tell_outage(&status),
+            match verdict {
+                Verdict::Overloaded(_) if left.is_zero() => return Err(self.refused(status, true)),
+                Verdict::Overloaded(_) => self.answered(),
+                Verdict::Unavailable(_) if left.is_zero() => return Err(self.unavailable(&status, *since)),
+                _ if left.is_zero() => return Err(self.unreachable(status, *since)),
+                _ => self.tell_outage(&status),
             }
-            tokio::time::sleep(retry::wait(*attempts, asked.unwrap_or_default()).min(left)).await;
+            tokio::time::sleep(retry::wait(*attempts, asked).min(left)).await;
         }
     }
 
@@ -155,9 +166,23 @@ impl Server {
             url: self.url.clone(),
             reason: innermost(&status),
             tried_for: since.elapsed(),
-            is_gone: self.last_answer.get().is_none_or(|answer| answer <= since),
+            is_gone: self.is_gone(since),
             source: Box::new(status),
         }
+    }
+
+    fn unavailable(&self, status: &Status, since: Instant) -> CallError {
+        CallError::Unavailable {
+            url: self.url.clone(),
+            refusal: Box::new(Refusal::of(status)),
+            tried_for: since.elapsed(),
+            is_gone: self.is_gone(since),
+        }
+    }
+
+    /// Whether nobody had an answer since then.
+    fn is_gone(&self, since: Instant) -> bool {
+        self.last_answer.get().is_none_or(|answer| answer <= since)
     }
 
     fn untrusted(&self, status: Status) -> CallError {

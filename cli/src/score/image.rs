@@ -89,7 +89,9 @@ impl<'a> Scorer<'a> {
             Err(failure) => Some(failure),
         };
         row.error = failure.as_ref().map(|failure| match failure {
-            ImageFailure::Call(CallError::Refused { refusal, .. }) => {
+            ImageFailure::Call(
+                CallError::Refused { refusal, .. } | CallError::Unavailable { refusal, .. },
+            ) => {
                 format!("{}: {}", refusal.reason.as_deref().unwrap_or(refusal.code), refusal.message)
             }
             other => other.to_string(),
@@ -159,7 +161,7 @@ fn map_of(answer: DetectAnomalyResponse) -> Result<(PatchMap, Rectangle), String
 /// Whether the same would befall every other image: then the run ends, instead of failing a thousand times.
 fn concerns_all_images(error: &CallError) -> bool {
     let status = match error {
-        CallError::Unreachable { is_gone, .. } => return *is_gone,
+        CallError::Unreachable { is_gone, .. } | CallError::Unavailable { is_gone, .. } => return *is_gone,
         CallError::Untrusted { .. } => return true,
         CallError::TimedOut { .. } => return false,
         CallError::Refused { status, .. } => status,

@@ -6,6 +6,7 @@
 //! | `bad` | INVALID_ARGUMENT with details |
 //! | `busy` | once RESOURCE_EXHAUSTED with RetryInfo, then 0.5 |
 //! | `draining` | twice UNAVAILABLE, then 0.5 |
+//! | `starting` | UNAVAILABLE with details, always |
 //! | `late` | DEADLINE_EXCEEDED, with the server's reason |
 //! | `hang` | none, ever |
 //! | `held` | 0.5 when the test releases it |

@@ -75,6 +75,20 @@ fn nobody_there_is_an_exit_code_of_its_own() {
 }
 
 #[test]
+fn a_server_that_says_itself_that_it_cannot_serve_is_quoted_when_patience_ends() {
+    let (fake, images) = (Fake::start(), Images::new(&[("1.png", "starting")]));
+    let done = run_on(&fake, &["score", &images.text(""), "--prompts", "nut", "--retry-for", "600ms"]);
+    assert_eq!(done.code, 3, "{}", done.stderr);
+    assert!(done.stderr.contains("is not available"), "{}", done.stderr);
+    assert!(done.stderr.contains("server is starting\n  UNAVAILABLE, reason STARTING"), "{}", done.stderr);
+    let attempts = *fake.state.attempts.lock().unwrap().get("starting".as_bytes()).unwrap();
+    assert!(
+        (2..=3).contains(&attempts),
+        "{attempts} attempts in 600 ms: it asked to be left alone for 400 ms"
+    );
+}
+
+#[test]
 fn a_server_that_goes_for_good_ends_the_run() {
     let fake = Fake::start();
     let images = Images::new(&[("1.png", "0.5"), ("2.png", "hang"), ("3.png", "hang")]);

@@ -69,6 +69,12 @@ impl State {
             ("draining", _) if self.attempt(&bytes) <= 2 => {
                 return Err(Status::unavailable("server is stopping"));
             }
+            ("starting", _) => {
+                self.attempt(&bytes);
+                let mut details = ErrorDetails::with_retry_info(Some(Duration::from_millis(400)));
+                details.set_error_info("STARTING", "inctrl.dev", []);
+                return Err(Status::with_error_details(Code::Unavailable, "server is starting", details));
+            }
             ("late", _) => return Err(Status::deadline_exceeded("the queue is 90 s long")),
             ("hang", _) => std::future::pending().await,
             ("held", _) => {
