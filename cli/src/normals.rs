@@ -13,6 +13,9 @@ use crate::inputs::{self, InputError};
 /// Share of a message that the normal images may fill; the query needs the rest.
 const LARGEST_SHARE: f64 = 0.75;
 
+/// Bytes of a message beside its normal images: name, class, lengths.
+const MOST_BESIDES: usize = 512;
+
 /// Why normal images cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NormalsError {
@@ -40,6 +43,14 @@ pub(crate) enum NormalsError {
     /// Reading failed in an unforeseen way.
     #[error("normal images cannot be read")]
     Read(#[from] Panicked),
+    /// Together they are more than a message may have.
+    #[error("the normal images have {bytes} bytes, a message may have {limit}: shrink them, or give fewer")]
+    TooLargeToStore {
+        /// Their bytes.
+        bytes: usize,
+        /// The server's limit on a message.
+        limit: i64,
+    },
     /// Together they leave no room for the query.
     #[error(
         "the normal images have {bytes} bytes, a message may have {limit}: store them once with inctrl prompts \
@@ -72,15 +83,35 @@ pub(crate) async fn read(
         return Ok(Prompts::PromptSet(resource_name(name)));
     }
     let inline = inline(normals, class.clone().unwrap_or_default(), limits).await?;
-    let bytes: usize = inline.normal_images.iter().map(prost::Message::encoded_len).sum();
+    let bytes = bytes_of(&inline);
     if 0 < limits.max_message_bytes && limits.max_message_bytes as f64 * LARGEST_SHARE < bytes as f64 {
         return Err(NormalsError::TooLarge { bytes, limit: limits.max_message_bytes });
     }
     Ok(Prompts::InlinePrompts(inline))
 }
 
+/// Reads normal images that are to be stored.
+pub(crate) async fn to_store(
+    normals: Vec<PathBuf>,
+    object_class: String,
+    limits: &Limits,
+) -> Result<v1::InlinePrompts, NormalsError> {
+    let inline = inline(normals, object_class, limits).await?;
+    let (bytes, limit) = (bytes_of(&inline), limits.max_message_bytes);
+    // Names and lengths are small beside them.
+    let most = usize::try_from(limit).unwrap_or_default().saturating_sub(MOST_BESIDES);
+    if 0 < limit && most < bytes {
+        return Err(NormalsError::TooLargeToStore { bytes, limit });
+    }
+    Ok(inline)
+}
+
+fn bytes_of(inline: &v1::InlinePrompts) -> usize {
+    inline.normal_images.iter().map(prost::Message::encoded_len).sum()
+}
+
 /// Reads normal images; the first that cannot be used ends it.
-pub(crate) async fn inline(
+async fn inline(
     normals: Vec<PathBuf>,
     object_class: String,
     limits: &Limits,
@@ -164,6 +195,17 @@ mod tests {
             panic!("inline images must travel inline");
         };
         assert_eq!((inline.normal_images.len(), inline.object_class.as_str()), (2, "nut"));
+    }
+
+    #[tokio::test]
+    async fn images_to_store_that_exceed_a_message_are_refused_before_they_are_sent() {
+        let (_folder, paths) = images(&[4000, 4000]);
+        let limits = Limits { max_message_bytes: 8000, ..Limits::default() };
+        let refused = to_store(paths.clone(), "nut".to_owned(), &limits).await.unwrap_err().to_string();
+        assert!(refused.contains("shrink them, or give fewer"), "{refused}");
+        assert!(!refused.contains("prompts create"), "that is what was typed: {refused}");
+        let limits = Limits { max_message_bytes: 9000, ..Limits::default() };
+        assert_eq!(to_store(paths, "nut".to_owned(), &limits).await.unwrap().normal_images.len(), 2);
     }
 
     #[tokio::test]

@@ -72,7 +72,7 @@ async fn create(args: CreateArgs, server: &Server) -> Result<PromptSet, PromptsE
     let CreateArgs { name, class, images, output: _ } = args;
     let images = inputs::expand(&images, None).map_err(NormalsError::from)?;
     let limits = info::fetch(server).await?.limits.unwrap_or_default();
-    let prompts = normals::inline(images, class, &limits).await?;
+    let prompts = normals::to_store(images, class, &limits).await?;
     let request = CreatePromptSetRequest { prompt_set_id: id(&name).to_owned(), prompts: Some(prompts) };
     let send = async |channel, request| PromptSetServiceClient::new(channel).create_prompt_set(request).await;
     Ok(server.call(&request, send).await?.prompt_set.unwrap_or_default())

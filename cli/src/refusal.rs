@@ -68,9 +68,7 @@ fn hint(code: Code, reason: Option<&str>) -> Option<&'static str> {
         (Code::Unimplemented, _) => Some("is this an InCTRL scoring server? see inctrl info"),
         (_, Some("PROMPT_SET_NOT_FOUND")) => Some("see inctrl prompts list"),
         (_, Some("MODEL_NOT_FOUND" | "REVISION_NOT_FOUND")) => Some("see inctrl info"),
-        (_, Some("MESSAGE_TOO_LARGE")) => {
-            Some("send smaller images; store normal images once with inctrl prompts create")
-        }
+        (_, Some("MESSAGE_TOO_LARGE")) => Some("shrink the images, or give fewer"),
         _ => None,
     }
 }
