@@ -97,6 +97,18 @@ pub struct Tuning {
     /// Most pixels of one decoded image [default: 67108864].
     #[arg(long, value_name = "PIXELS")]
     pub max_image_pixels: Option<u64>,
+    /// Most normal images of a prompt set [default: 16].
+    #[arg(long, value_name = "N")]
+    pub max_shots: Option<usize>,
+    /// Most images of one batch request [default: 64].
+    #[arg(long, value_name = "N")]
+    pub max_batch_images: Option<usize>,
+    /// Most bytes of all messages in work [default: 512 MiB].
+    #[arg(long, value_name = "BYTES")]
+    pub max_inflight_bytes: Option<usize>,
+    /// Most bytes of cached features of prompt sets [default: 1 GiB].
+    #[arg(long, value_name = "BYTES")]
+    pub prompt_cache_bytes: Option<u64>,
     /// Most images that wait to be computed [default: 256].
     #[arg(long, value_name = "N")]
     pub max_queued_images: Option<usize>,
@@ -201,6 +213,10 @@ impl Tuning {
             max_message_bytes,
             max_image_bytes,
             max_image_pixels,
+            max_shots,
+            max_batch_images,
+            max_inflight_bytes,
+            prompt_cache_bytes,
             max_queued_images,
             drain_delay,
             drain_timeout,
@@ -210,6 +226,10 @@ impl Tuning {
         set(&mut settings.limits.max_message_bytes, max_message_bytes);
         set(&mut settings.limits.max_image_bytes, max_image_bytes);
         set(&mut settings.limits.max_image_pixels, max_image_pixels);
+        set(&mut settings.limits.max_shots, max_shots);
+        set(&mut settings.limits.max_batch_images, max_batch_images);
+        set(&mut settings.limits.max_inflight_bytes, max_inflight_bytes);
+        set(&mut settings.limits.prompt_cache_bytes, prompt_cache_bytes);
         set(&mut settings.limits.max_queued_images, max_queued_images);
         set(&mut settings.drain.delay, drain_delay);
         set(&mut settings.drain.timeout, drain_timeout);
@@ -266,6 +286,18 @@ mod tests {
         assert_eq!(settings.threads, 1);
         assert_eq!(settings.batching.max_size, 5);
         assert_eq!(settings.batching.max_wait, SignedDuration::from_millis(2));
+    }
+
+    #[test]
+    fn every_limit_has_a_flag() {
+        let limits = serde_json::to_value(Settings::default()).unwrap()["limits"].clone();
+        let flags = limits.as_object().unwrap().keys().map(|key| format!("--{}=7", key.replace('_', "-")));
+        let typed = ["inctrl-server", "serve"].map(str::to_owned).into_iter().chain(flags);
+        let Command::Serve(serve) = CommandLine::try_parse_from(typed).unwrap().command;
+        let set = serde_json::to_value(serve.settings().unwrap()).unwrap()["limits"].clone();
+        for (key, value) in set.as_object().unwrap() {
+            assert_eq!(value, 7, "limits.{key}");
+        }
     }
 
     #[test]

@@ -64,7 +64,15 @@ impl Rollout {
             key: rollout_tls_key,
             client_ca: rollout_tls_client_ca,
         };
-        let asked = rollout_listen.is_some() || rollout_plaintext || flags != TlsSettings::default();
+        // Whether the listener may be had so is checked with all other settings: no flag is ignored.
+        let asked = rollout_plaintext
+            || rollout_listen.is_some()
+            || rollout_address_file.is_some()
+            || flags != TlsSettings::default()
+            || rollout_client_name.is_some()
+            || rollout_verification_key.is_some()
+            || rollout_pvc_root.is_some()
+            || rollout_store_secret.is_some();
         if !asked && settings.rollout.is_none() {
             return;
         }
@@ -86,7 +94,7 @@ mod tests {
     use clap::Parser as _;
 
     use crate::args::{Command, CommandLine};
-    use crate::config::Settings;
+    use crate::config::{Config, Settings};
 
     fn settings(flags: &[&str]) -> Settings {
         let typed = ["inctrl-server", "serve"].iter().chain(flags);
@@ -96,7 +104,10 @@ mod tests {
 
     #[test]
     fn roll_outs_are_taken_only_when_asked_for() {
-        assert_eq!(settings(&["--rollout-client-name", "op"]).rollout, None);
+        assert_eq!(settings(&[]).rollout, None);
+        let half = Settings { backbone: Some("b".into()), ..settings(&["--rollout-client-name", "op"]) };
+        let refused = Config::new(half).unwrap_err().to_string();
+        assert!(refused.contains("--rollout-plaintext"), "a flag alone must not be ignored: {refused}");
         let rollout = settings(&["--rollout-plaintext"]).rollout.unwrap();
         assert!(rollout.plaintext && rollout.listen.to_string() == "127.0.0.1:8443");
         let files =
