@@ -113,7 +113,7 @@ fn silence_is_limited_by_the_timeout() {
     // Long enough for the other answer on a busy machine.
     let done = run_on(&fake, &["score", &images.text(""), "--prompts", "nut", "--timeout", "3s"]);
     assert_eq!(done.code, 1);
-    assert!(done.stderr.contains("no answer within 3 s\n  hint: raise --timeout"), "{}", done.stderr);
+    assert!(done.stderr.contains("no answer within 3.0 s\n  hint: raise --timeout"), "{}", done.stderr);
     assert!(done.stderr.contains("scored 1 of 2 images"), "{}", done.stderr);
 }
 
