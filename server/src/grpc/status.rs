@@ -174,23 +174,25 @@ fn told(failure: &Failure) -> Told {
             Told::new(Code::PermissionDenied, "CLIENT_NOT_KNOWN").with("expected", expected)
         }
         Failure::Scorer(error) => scorer(error),
-        Failure::Store(error) => match error.as_ref() {
-            StoreError::Damaged { name, source: _ } => Told::new(Code::DataLoss, "PROMPT_SET_DAMAGED")
-                .with("name", name)
-                .resource("inctrl.dev/PromptSet", name),
-            StoreError::Write { name, source: _ } | StoreError::Delete { name, source: _ } => {
-                Told::new(Code::Internal, "STORAGE_FAILED").with("name", name)
-            }
-            StoreError::Folder { .. } | StoreError::InUse { .. } => {
-                Told::new(Code::Internal, "STORAGE_FAILED")
-            }
-        },
+        Failure::Store(error) => store(error),
         Failure::Panicked { doing: _ } => Told::new(Code::Internal, "INTERNAL"),
     }
 }
 
 fn fence(told: Told, (epoch, generation): (i64, i64)) -> Told {
     told.with("epoch", epoch.to_string()).with("generation", generation.to_string())
+}
+
+fn store(error: &StoreError) -> Told {
+    match error {
+        StoreError::Damaged { name, source: _ } => Told::new(Code::DataLoss, "PROMPT_SET_DAMAGED")
+            .with("name", name)
+            .resource("inctrl.dev/PromptSet", name),
+        StoreError::Write { name, source: _ } | StoreError::Delete { name, source: _ } => {
+            Told::new(Code::Internal, "STORAGE_FAILED").with("name", name)
+        }
+        StoreError::Folder { .. } | StoreError::InUse { .. } => Told::new(Code::Internal, "STORAGE_FAILED"),
+    }
 }
 
 fn image(error: &ImageError) -> Told {
