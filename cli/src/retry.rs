@@ -20,7 +20,7 @@ pub(crate) enum Verdict {
     Unavailable(Duration),
     /// The server asks to come back later, at the soonest after this time.
     Overloaded(Duration),
-    /// No answer within `--timeout`, by this side's clock.
+    /// No answer within `--timeout`.
     TimedOut,
     /// Server and client do not trust each other's certificates.
     Untrusted,
@@ -44,6 +44,8 @@ impl Verdict {
             // What stands between speaks without details.
             Code::Unavailable if status.get_details_error_info().is_none() => Self::Unreachable,
             Code::Unavailable => Self::Unavailable(asked_delay(status).unwrap_or_default()),
+            // The other side keeps the time that it was given, too, and may be a little earlier.
+            Code::Cancelled if status.get_details_error_info().is_none() => Self::TimedOut,
             Code::ResourceExhausted => asked_delay(status).map_or(Self::Refused, Self::Overloaded),
             _ => Self::Refused,
         }
