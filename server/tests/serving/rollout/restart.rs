@@ -91,7 +91,6 @@ async fn a_disk_that_takes_nothing_is_told_and_made_up_for_while_serving_goes_on
     server.stop().await;
 }
 
-/// Regression 16.
 #[tokio::test]
 async fn a_head_that_cannot_be_kept_leaves_the_former_state_whole_until_it_can() {
     let (server, _hand) = Server::start_with(headless).await;
@@ -118,6 +117,7 @@ async fn a_head_that_cannot_be_kept_leaves_the_former_state_whole_until_it_can()
     server.stop().await;
 }
 
+/// Regression 16.
 #[tokio::test]
 async fn a_killed_server_comes_back_to_the_head_that_was_rolled_out() {
     let official = Official::every().remove(0);
