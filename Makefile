@@ -31,7 +31,7 @@ test: libtorch ## Every test of the workspace
 	@scripts/backbone $(TARGET)/debug/inctrl-trainer
 	INCTRL_TEST_PROGRAMS_BUILT=1 cargo test --workspace
 
-chaos: libtorch ## The operator killed at every write, and every storm of its API server: the whole of what test has a sample of
+chaos: libtorch ## The operator killed at every write, and every storm of its API server: minutes to an hour
 	@scripts/require cargo compiler disk:debug:9 memory go
 	cargo test --workspace --no-run
 	INCTRL_CHAOS=whole INCTRL_TEST_PROGRAMS_BUILT=1 cargo test --workspace --test chaos
