@@ -8,7 +8,7 @@
 //!   Features x PromptFeatures --residual--> Residuals {map [B,N], ...} --head--> Scores
 //! ```
 //!
-//! Invariants: no IO beyond files it is handed, no async, no clock, no network; a query's score does not depend
+//! Invariants: no IO beyond files it is handed and libtorch's own libraries, no async, no clock, no network; a query's score does not depend
 //! on the batch it travels in; everything after the backbone is float32.
 
 pub mod allocator;

@@ -18,7 +18,9 @@ const TEXT_TOLERANCE: f64 = 1e-5;
 /// Largest relative difference of a patch token: the answers are stored with the 11 significant bits of float16.
 const PATCH_TOLERANCE: f64 = 1.0 / 2048.0 + 1e-4;
 /// Largest difference in any feature of a query alone and in a batch.
-const BATCH_TOLERANCE: f64 = 2e-5;
+const BATCH_TOLERANCE: f64 = 1e-5;
+/// The same on a GPU, which takes other kernels for other batches: 1.05e-5 was measured on an H200.
+const CUDA_BATCH_TOLERANCE: f64 = 2e-5;
 
 fn open(folder: &ParityFolder) -> Backbone {
     Backbone::open(folder.backbone_folder().path(), device(), Precision::Fp32).unwrap()
@@ -68,7 +70,8 @@ fn an_image_has_the_same_features_alone_and_in_a_batch() {
         let tensors = alone.taps.iter().zip(&row.taps).chain([(&alone.class, &row.class)]);
         for (alone, row) in tensors {
             let off = max_difference(alone, row);
-            assert!(off <= BATCH_TOLERANCE, "{name} must not depend on its batch, is off by {off}");
+            let tolerance = if device().is_cuda() { CUDA_BATCH_TOLERANCE } else { BATCH_TOLERANCE };
+            assert!(off <= tolerance, "{name} must not depend on its batch, is off by {off}");
         }
     }
 }
