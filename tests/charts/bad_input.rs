@@ -121,6 +121,12 @@ pub(crate) async fn what_is_wrong_is_a_condition_within_five_seconds() {
     told(&client, away, "DatasetResolved", "False", "Unreachable").await;
 
     told(&client, model("no-image", |_| {}), "Trained", "False", "ImagePullFailed").await;
+    // The node has this image, so that nothing but the Secret is missing.
+    let secret = |spec: &mut Value| {
+        spec["artifacts"]["secretRef"] = json!({ "name": "absent" });
+        spec["training"]["image"] = json!(format!("inctrl-operator:{}", env!("CARGO_PKG_VERSION")));
+    };
+    told(&client, model("no-store-secret", secret), "Trained", "False", "SecretNotFound").await;
     let claim = |spec: &mut Value| spec["backbone"]["uri"] = json!("pvc://absent/backbone");
     told(&client, model("no-claim", claim), "Trained", "False", "VolumeClaimNotFound").await;
 
