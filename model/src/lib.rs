@@ -17,6 +17,7 @@ pub mod calibration;
 pub mod device;
 pub mod head;
 mod object_text;
+pub mod openmp;
 pub mod preprocess;
 pub mod prompts;
 pub mod residual;

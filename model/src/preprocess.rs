@@ -215,12 +215,14 @@ impl Pixels {
 
 /// Resizes in the image's own mode, then converts: planar RGB of the kept part, `[3, height, width]`.
 fn resized_rgb(raster: &Raster, place: &Placement) -> Vec<u8> {
+    // Then every neighbour is the sample itself, as it would be of any filter.
+    let unchanged = place.resized == (u64::from(raster.width), u64::from(raster.height));
     let resize = |samples: &[u8], channels: usize| {
         let source = Source { samples, width: raster.width, height: raster.height, channels };
-        if raster.indexed { resample::nearest(source, place) } else { resample::bicubic(source, place) }
+        let copy = raster.indexed || unchanged;
+        if copy { resample::nearest(source, place) } else { resample::bicubic(source, place) }
     };
     // Pillow multiplies alpha in only when there is something to resize.
-    let unchanged = place.resized == (u64::from(raster.width), u64::from(raster.height));
     let resize_with_alpha = |samples: &[u8], channels: usize| {
         if unchanged || raster.indexed {
             return resize(samples, channels);

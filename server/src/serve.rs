@@ -18,6 +18,7 @@ const TASKS_END: Duration = Duration::from_secs(1);
 
 /// Does what the command line asks; returns when it is done.
 pub fn run(command_line: CommandLine) -> Result<(), anyhow::Error> {
+    inctrl_model::openmp::spin_briefly();
     inctrl_model::allocator::keep_freed_memory();
     let Command::Serve(serve) = command_line.command;
     let mut config = Config::new(serve.settings()?)?;

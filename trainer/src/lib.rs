@@ -43,8 +43,11 @@ pub mod train;
 
 /// Does what was typed, telling on standard error what went wrong.
 pub fn run(typed: CommandLine) -> Exit {
-    inctrl_model::allocator::keep_freed_memory();
     let CommandLine { command } = typed;
+    if matches!(command, Command::Eval(_) | Command::Run(_) | Command::Train(_)) {
+        inctrl_model::openmp::spin_briefly();
+    }
+    inctrl_model::allocator::keep_freed_memory();
     match command {
         Command::Convert(args) => {
             convert::run(&args).map_or_else(|error| tell(&error, error.exit()), |()| Exit::Done)

@@ -159,3 +159,22 @@ impl FixedWeights {
         (sum >> PRECISION_BITS).clamp(0, 255) as u8
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preprocess::Fit;
+
+    #[test]
+    fn where_nothing_is_resized_every_filter_gives_the_samples_themselves() {
+        let (width, height) = (12, 20);
+        let samples: Vec<u8> = (0..width * height * 3).map(|index| (index * 37 % 251) as u8).collect();
+        let source = Source { samples: &samples, width, height, channels: 3 };
+        let place = Placement::new((width, height), 12, Fit::Crop);
+        assert_eq!(place.crop, (0, 4));
+        let copied = nearest(source, &place);
+        assert_eq!(copied, bicubic(source, &place));
+        let first_row: [u8; 12] = std::array::from_fn(|column| samples[(4 * 12 + column) * 3]);
+        assert_eq!(copied[..12], first_row);
+    }
+}

@@ -291,7 +291,7 @@ pub struct Servers {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub active: i64,
-    /// How many report the candidate's digest.
+    /// How many report the candidate's digest; while it is preloaded not told before ten seconds are over.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub candidate: i64,

@@ -65,7 +65,10 @@ fn state(job: &Job, pods: &[Arc<Pod>], complaint: Option<&str>) -> JobState {
     }
     JobState::Active {
         started_at: whole(status.and_then(|status| status.start_time.as_ref()).map(|time| time.0)),
-        progress: last.and_then(|end| termination(end)?.get("progressPercent")?.as_i64()),
+        // One that ended well is done: the Job says so in a moment.
+        progress: last
+            .filter(|end| end.exit_code != 0)
+            .and_then(|end| termination(end)?.get("progressPercent")?.as_i64()),
         blocked: pods.iter().find_map(|pod| blocked(pod)).or_else(|| complaint.map(of_complaint)),
     }
 }
@@ -239,6 +242,11 @@ mod tests {
             panic!("must be active");
         };
         assert_eq!(progress, Some(40));
+        let done = pod(json!({ "terminated": { "exitCode": 0, "message": "{\"progressPercent\":100}" } }));
+        let JobState::Active { progress, .. } = view(&job(json!({})), &[done], None).state else {
+            panic!("must be active");
+        };
+        assert_eq!(progress, None, "a status write for the last percent is one too many");
     }
 
     /// Regression 2.

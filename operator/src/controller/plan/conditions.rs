@@ -11,6 +11,9 @@ use crate::crd::conditions::{self, ConditionStatus, ConditionType};
 /// Failed attempts in a row after which a person should look.
 const REPEATED: i64 = 3;
 
+/// For so many seconds nobody is told how many servers have loaded a candidate.
+const YOUNG_PRELOAD: i64 = 10;
+
 /// Writes everything that follows from the rest.
 pub(super) fn derive(cx: &Context<'_>, draft: &mut Draft) {
     servers(cx, draft);
@@ -57,12 +60,21 @@ fn servers(cx: &Context<'_>, draft: &mut Draft) {
         let Some(digest) = digest else { return 0 };
         reports(cx).filter(|report| holds(report, digest)).count() as i64
     };
+    let told = draft.status.servers.as_ref().map_or(0, |servers| servers.candidate);
+    let loaded = count(&candidate, |report, digest| report.has_loaded(Role::Candidate, digest));
     draft.status.servers = Some(Servers {
         total: all.len() as i64,
         active: count(&active, answers_with),
-        candidate: count(&candidate, |report, digest| report.has_loaded(Role::Candidate, digest)),
+        candidate: if is_preload_young(cx, draft) { told } else { loaded },
         unreachable: all.iter().filter(|server| server.report.is_none()).count() as i64,
     });
+}
+
+/// Whether a candidate began to be loaded a moment ago: servers that load it one after another are not worth a write each.
+fn is_preload_young(cx: &Context<'_>, draft: &Draft) -> bool {
+    let preload = draft.status.canary.as_ref().filter(|canary| canary.step.is_none());
+    let began = preload.and_then(|canary| canary.step_started_at);
+    began.is_some_and(|began| cx.now < rollout::later(began, YOUNG_PRELOAD))
 }
 
 fn ready(cx: &Context<'_>, draft: &mut Draft) {

@@ -28,6 +28,35 @@ fn a_canary_climbs_its_steps_and_never_unsets_ready() {
 }
 
 #[test]
+fn servers_that_load_a_candidate_one_after_another_cost_no_write_each() {
+    let mut world = World::serving(|_| {});
+    for name in ["c", "d", "e", "f"] {
+        world.add_server(name);
+    }
+    world.settle();
+    let before = world.writes;
+    world.retrain(Quality::GOOD.with_id(2));
+    assert_eq!(world.seen.status.canary.as_ref().unwrap().step, Some(0));
+    assert_eq!(world.seen.status.servers.unwrap().candidate, 6);
+    assert_eq!(world.writes - before, 4, "a run intended, its Job, a candidate, its first step");
+}
+
+#[test]
+fn a_preload_that_takes_long_says_how_many_servers_have_the_candidate() {
+    let mut world = World::serving(|_| {});
+    world.train(Quality::GOOD.with_id(2));
+    while world.seen.status.canary.is_none() {
+        let plan = world.plan();
+        world.apply(&plan);
+    }
+    // The first has loaded it, the second has not been told yet.
+    let told = |world: &World| world.plan().status.servers.unwrap().candidate;
+    assert_eq!(told(&world), 0);
+    world.wait(10);
+    assert_eq!(told(&world), 1);
+}
+
+#[test]
 fn the_first_server_alone_gets_a_candidate_that_nobody_has_tried() {
     let mut world = World::serving(|_| {});
     world.done.clear();

@@ -333,12 +333,17 @@ impl World {
 
     /// Trains another head with a changed spec, and settles.
     pub(super) fn retrain(&mut self, quality: Quality) {
+        self.train(quality);
+        self.settle();
+    }
+
+    /// The same until its Job has ended.
+    pub(super) fn train(&mut self, quality: Quality) {
         self.quality = quality;
         self.spec.training.hyperparameters.seed += 1;
         self.seen.generation += 1;
         self.settle();
         self.end_job(Ok(()));
-        self.settle();
     }
 
     /// How many times a Job was made.
