@@ -1,6 +1,6 @@
 //! Config -> running operator: the only place where everything meets. Third of three moves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,7 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::controller::apply::Actor;
 use crate::controller::build::job::MODEL_LABEL;
-use crate::controller::driver::{Controller, strip_model};
+use crate::controller::driver::Controller;
 use crate::controller::keys::spread;
 use crate::controller::looks::{DatasetKey, Looks};
 use crate::controller::observe::Caches;
@@ -30,6 +30,7 @@ use crate::crd::InCTRLModel;
 use crate::lease::{self, Leadership};
 use crate::limiter::Limiter;
 use crate::metrics::Metrics;
+use crate::packed::PackedModel;
 use crate::queue::{Backoff, Queue};
 use crate::servers::{Fleet, Heads, ModelKey};
 use crate::watches::{Seen, SignsOfLife, watch};
@@ -156,7 +157,7 @@ struct Parts {
 }
 
 type Writers =
-    (reflector::store::Writer<InCTRLModel>, reflector::store::Writer<Job>, reflector::store::Writer<Pod>);
+    (reflector::store::Writer<PackedModel>, reflector::store::Writer<Job>, reflector::store::Writer<Pod>);
 
 impl Parts {
     fn new(config: &Config, client: Client, metrics: Metrics) -> Self {
@@ -210,7 +211,8 @@ impl Parts {
 
         let queue = Arc::clone(&self.controller.queue);
         let models_api = api::<InCTRLModel>(&self.client, namespace);
-        tasks.spawn(watch("inctrlmodels", models_api, None, models, strip_model, move |seen| match seen {
+        let pack = PackedModel::new;
+        tasks.spawn(watch("inctrlmodels", models_api, None, models, pack, move |seen| match seen {
             Seen::Changed(model) | Seen::Gone(model) => queue.add(ModelKey::of(model), DEBOUNCE),
             Seen::Listed => {}
         }));
@@ -296,8 +298,7 @@ impl Parts {
                 metrics.servers(answering, silent);
                 let mut phases: BTreeMap<String, i64> = BTreeMap::new();
                 for model in controller.caches.models.state() {
-                    let phase = model.status.as_ref().and_then(|status| status.phase.clone());
-                    *phases.entry(phase.unwrap_or_else(|| "Pending".to_owned())).or_default() += 1;
+                    *phases.entry(model.phase().unwrap_or("Pending").to_owned()).or_default() += 1;
                 }
                 metrics.models(phases);
             }
@@ -308,17 +309,19 @@ impl Parts {
 /// A new leader takes in what every model is to have, then looks at each, not all at once.
 fn begin(controller: &Arc<Controller>, epoch: i64) {
     let models = controller.caches.models.state();
-    controller.actor.fleet.adopt(epoch, models.iter().map(|model| &**model));
+    let mut named = BTreeSet::new();
+    let opened = models.iter().map(|model| {
+        let model = model.open();
+        named.insert(DatasetKey::of(&model.namespace().unwrap_or_default(), &model.spec.training.dataset));
+        model
+    });
+    controller.actor.fleet.adopt(epoch, opened);
     controller.actor.fleet.saw_pods(&controller.caches.pods.state());
-    let named: std::collections::BTreeSet<DatasetKey> = models
-        .iter()
-        .map(|model| DatasetKey::of(&model.namespace().unwrap_or_default(), &model.spec.training.dataset))
-        .collect();
     controller.actor.looks.keep_datasets(|key| named.contains(key));
     let over = Duration::from_secs_f64(models.len() as f64 / STARTS_PER_SECOND).min(LONGEST_START);
     for model in models {
-        let after = over.mul_f64(spread(&model.uid().unwrap_or_default()));
-        controller.queue.add(ModelKey::of(&model), after);
+        let after = over.mul_f64(spread(model.uid().unwrap_or_default()));
+        controller.queue.add(ModelKey::of(&*model), after);
     }
 }
 
@@ -336,17 +339,18 @@ fn labelled(namespace: Option<String>, labels: &BTreeMap<String, String>) -> Opt
     Some(ModelKey { namespace: namespace?, name: labels.get(MODEL_LABEL)?.clone() })
 }
 
-fn strip_job(job: &mut Job) {
+fn strip_job(mut job: Job) -> Job {
     job.metadata.managed_fields = None;
     job.metadata.annotations = None;
     if let Some(spec) = &mut job.spec {
         spec.template = k8s_openapi::api::core::v1::PodTemplateSpec::default();
         spec.pod_failure_policy = None;
     }
+    job
 }
 
 /// Of a pod: labels, owner, ports, address and what became of its containers.
-fn strip_pod(pod: &mut Pod) {
+fn strip_pod(mut pod: Pod) -> Pod {
     pod.metadata.managed_fields = None;
     pod.metadata.annotations = None;
     if let Some(spec) = &mut pod.spec {
@@ -360,4 +364,5 @@ fn strip_pod(pod: &mut Pod) {
         }
         *spec = kept;
     }
+    pod
 }

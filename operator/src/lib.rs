@@ -25,6 +25,7 @@ pub mod crd;
 pub mod lease;
 pub mod limiter;
 pub mod metrics;
+pub mod packed;
 pub mod queue;
 pub mod servers;
 pub mod watches;

@@ -9,6 +9,7 @@
 //! plan --Push--> Fleet.desired --compose--> ApplyRollout(epoch, generation, all models)
 //! ```
 
+use std::borrow::Cow;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,9 +46,11 @@ pub struct ModelKey {
 }
 
 impl ModelKey {
-    /// The key of an object.
-    pub fn of(model: &InCTRLModel) -> Self {
-        Self { namespace: model.namespace().unwrap_or_default(), name: model.name_any() }
+    /// The key of an object, or of what the cache keeps of it.
+    pub fn of(model: &impl kube::runtime::reflector::Lookup) -> Self {
+        let [namespace, name] =
+            [model.namespace(), model.name()].map(|text| text.map(Cow::into_owned).unwrap_or_default());
+        Self { namespace, name }
     }
 }
 
@@ -105,15 +108,15 @@ impl Fleet {
     }
 
     /// Begins to lead: takes in what every model is to have.
-    pub fn adopt<'a>(&self, epoch: i64, models: impl Iterator<Item = &'a InCTRLModel>) {
-        let wanted = models.filter_map(|model| {
-            let status = model.status.clone().unwrap_or_default();
+    pub fn adopt(&self, epoch: i64, models: impl Iterator<Item = InCTRLModel>) {
+        let wanted = models.filter_map(|mut model| {
+            let status = model.status.take().unwrap_or_default();
             let mut desired = Desired::of(&status, None).ok()?;
             // Which server is the first to load a candidate is not known yet; those that have it keep it.
             if status.canary.is_some_and(|canary| canary.step.is_none()) {
                 desired.reach = Reach::Holders;
             }
-            Some((ModelKey::of(model), Wanted::of(model, desired)))
+            Some((ModelKey::of(&model), Wanted::of(&model, desired)))
         });
         let wanted = wanted.collect();
         self.with(|state| {

@@ -1,6 +1,7 @@
 //! What is watched: models, their Jobs, pods. Each watch has a back-off of its own, so that one that is refused does not hold up
 //! the others, and a sign of life, so that one that hangs is seen.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -130,30 +131,31 @@ pub enum Seen<'a, K> {
     Listed,
 }
 
-/// Watches until the end of the process: keeps the cache, leaves out of it what nobody reads, tells of what happened.
-pub async fn watch<K>(
+/// Watches until the end of the process: keeps in the cache what `kept` leaves of each object, tells of what happened.
+pub async fn watch<K, P>(
     kind: &'static str,
     api: Api<K>,
     labels: Option<String>,
-    mut writer: Writer<K>,
-    strip: fn(&mut K),
-    tell: impl Fn(Seen<'_, K>),
+    mut writer: Writer<P>,
+    kept: fn(K) -> P,
+    tell: impl Fn(Seen<'_, P>),
 ) where
-    K: kube::Resource + Lookup + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
-    <K as Lookup>::DynamicType: Eq + std::hash::Hash + Clone,
+    K: kube::Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    P: Lookup + Clone + 'static,
+    P::DynamicType: Eq + std::hash::Hash + Clone,
 {
     let mut config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
     if let Some(labels) = labels {
         config = config.labels(&labels);
     }
-    let events = watcher(api, config).default_backoff().modify(strip);
+    let events = watcher(api, config).default_backoff();
     let mut events = std::pin::pin!(events);
     let cache = writer.as_reader();
     let mut listed_before = false;
     let mut former = Vec::new();
     while let Some(event) = events.next().await {
         let event = match event {
-            Ok(event) => event,
+            Ok(event) => leave(event, kept),
             Err(error) => {
                 let error = inctrl_telemetry::Chain(&error).to_string();
                 tracing::warn!(kind, error, "watch failed; it is tried again");
@@ -180,12 +182,26 @@ pub async fn watch<K>(
     }
 }
 
+/// The same event with what is kept of its object.
+fn leave<K, P>(event: Event<K>, kept: fn(K) -> P) -> Event<P> {
+    match event {
+        Event::Apply(object) => Event::Apply(kept(object)),
+        Event::Delete(object) => Event::Delete(kept(object)),
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(kept(object)),
+        Event::InitDone => Event::InitDone,
+    }
+}
+
 /// Objects of the second list that are not in the first, in just this version.
-fn missing_from<'a, K: kube::Resource>(
-    first: &[Arc<K>],
-    second: &'a [Arc<K>],
-) -> impl Iterator<Item = &'a K> + use<'a, K> {
-    let version = |object: &K| (object.meta().uid.clone(), object.meta().resource_version.clone());
+fn missing_from<'a, P: Lookup>(
+    first: &[Arc<P>],
+    second: &'a [Arc<P>],
+) -> impl Iterator<Item = &'a P> + use<'a, P> {
+    let version = |object: &P| {
+        let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
+        (owned(object.uid()), owned(object.resource_version()))
+    };
     let known: BTreeSet<_> = first.iter().map(|object| version(object)).collect();
     second.iter().map(|object| &**object).filter(move |object| !known.contains(&version(object)))
 }

@@ -21,6 +21,7 @@ use crate::cluster::ClusterError;
 use crate::crd::{InCTRLModel, InCTRLModelStatus};
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
+use crate::packed;
 use crate::queue::{Queue, Round};
 use crate::servers::ModelKey;
 
@@ -216,7 +217,7 @@ impl Controller {
 
     /// Remembers an object as we have just written it, until the cache has heard of it.
     fn remember(&self, key: &ModelKey, base: &InCTRLModel, mut written: InCTRLModel) -> InCTRLModel {
-        strip_model(&mut written);
+        packed::strip(&mut written);
         let mut all = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bases = all.remove(key).map(|former| former.bases).unwrap_or_default();
         bases.extend(base.resource_version());
@@ -236,31 +237,17 @@ impl Controller {
         };
         match written.get(key) {
             Some(Written { bases, object })
-                if cached.resource_version().is_some_and(|version| bases.contains(&version))
-                    && object.uid() == cached.uid() =>
+                if cached.version().is_some_and(|version| bases.iter().any(|base| base == version))
+                    && object.uid().as_deref() == cached.uid() =>
             {
                 Some(object.clone())
             }
             Some(_) => {
                 written.remove(key);
-                Some((*cached).clone())
+                Some(cached.open())
             }
-            None => Some((*cached).clone()),
+            None => Some(cached.open()),
         }
-    }
-}
-
-/// Leaves out of a model what nobody here reads, and gives back room that its lists do not fill: there may be ten thousand.
-pub fn strip_model(model: &mut InCTRLModel) {
-    model.metadata.managed_fields = None;
-    if let Some(annotations) = &mut model.metadata.annotations {
-        annotations.retain(|name, _| name == crate::crd::RETRAIN_AT);
-    }
-    let Some(status) = &mut model.status else { return };
-    status.conditions.shrink_to_fit();
-    status.history.shrink_to_fit();
-    for row in status.history.iter_mut().chain(&mut status.active).chain(&mut status.candidate) {
-        row.metrics.shrink_to_fit();
     }
 }
 

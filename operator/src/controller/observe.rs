@@ -16,6 +16,7 @@ use super::observation::{JobState, JobView, Observation, Trouble};
 use crate::cluster::{Cluster, ClusterError};
 use crate::crd::conditions::ConditionType;
 use crate::crd::{FINALIZER, InCTRLModel, InCTRLModelStatus, RETRAIN_AT};
+use crate::packed::PackedModel;
 
 mod job;
 
@@ -23,7 +24,7 @@ mod job;
 #[derive(Clone)]
 pub struct Caches {
     /// All models in scope.
-    pub models: Store<InCTRLModel>,
+    pub models: Store<PackedModel>,
     /// The Jobs made for them.
     pub jobs: Store<Job>,
     /// Pods of Jobs and of scoring servers.

@@ -188,7 +188,7 @@ async fn a_server_is_told_all_its_models_at_once_and_reports_them() {
     let mut stage = stage(root.path());
     let server = start("a").await;
     let (visa, mvtec) = (model("visa"), model("mvtec"));
-    stage.fleet.adopt(3, [&visa, &mvtec].into_iter());
+    stage.fleet.adopt(3, [visa.clone(), mvtec.clone()].into_iter());
     stage.fleet.saw_pods(&[Arc::clone(&server.pod)]);
     let views =
         stage.until(|views| views.iter().all(|view| view.report.is_some()) && !views.is_empty()).await;
@@ -230,7 +230,7 @@ async fn the_files_of_a_head_travel_only_to_servers_that_lack_it() {
     let mut stage = stage(root.path());
     let server = start("a").await;
     let visa = model("visa");
-    stage.fleet.adopt(1, std::iter::once(&visa));
+    stage.fleet.adopt(1, std::iter::once(visa.clone()));
     stage.fleet.saw_pods(&[Arc::clone(&server.pod)]);
     stage.until(|views| views.iter().any(|view| view.report.is_some())).await;
     let desired = Desired { active: Some(head(&digest)), ..Desired::default() };
@@ -278,7 +278,7 @@ async fn a_server_that_heard_from_a_newer_operator_is_left_alone() {
         ..RolloutStatus::default()
     });
     let visa = model("visa");
-    stage.fleet.adopt(4, std::iter::once(&visa));
+    stage.fleet.adopt(4, std::iter::once(visa.clone()));
     stage.fleet.saw_pods(&[Arc::clone(&server.pod)]);
     stage.until(|views| views.iter().any(|view| view.report.is_some())).await;
     let desired = Desired { active: Some(head("sha256:1")), ..Desired::default() };
@@ -293,7 +293,7 @@ async fn a_server_that_ends_is_told_of_as_silent_and_one_without_pod_as_gone() {
     let mut stage = stage(root.path());
     let server = start("a").await;
     let visa = model("visa");
-    stage.fleet.adopt(1, std::iter::once(&visa));
+    stage.fleet.adopt(1, std::iter::once(visa.clone()));
     stage.fleet.saw_pods(&[Arc::clone(&server.pod)]);
     stage.until(|views| views.iter().any(|view| view.report.is_some())).await;
     stage.fleet.saw_pods(&[]);

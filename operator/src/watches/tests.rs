@@ -84,7 +84,8 @@ where
     K: DeserializeOwned + Send + Sync + 'static,
 {
     let (store, writer) = reflector::store();
-    let task = tokio::spawn(watch(kind, Api::<K>::all(client.clone()), None, writer, |_| {}, |_| {}));
+    let task =
+        tokio::spawn(watch(kind, Api::<K>::all(client.clone()), None, writer, |object| object, |_| {}));
     (store, task)
 }
 

@@ -6,8 +6,8 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::Client;
 use kube::client::Body;
-use kube::runtime::reflector;
 use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, Lookup};
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
@@ -17,6 +17,7 @@ use crate::controller::build::job::JobDefaults;
 use crate::controller::looks::Looks;
 use crate::controller::stores::Stores;
 use crate::limiter::Limiter;
+use crate::packed::PackedModel;
 use crate::queue::Backoff;
 use crate::servers::{Dialer, Fleet, Heads};
 
@@ -215,7 +216,7 @@ impl Server {
 struct Stage {
     server: Arc<Server>,
     controller: Controller,
-    models: Writer<InCTRLModel>,
+    models: Writer<PackedModel>,
     jobs: Writer<k8s_openapi::api::batch::v1::Job>,
     _pods: Writer<k8s_openapi::api::core::v1::Pod>,
     leadership: watch::Sender<Leadership>,
@@ -299,8 +300,9 @@ impl Stage {
     /// Lets the caches hear of everything.
     fn cache(&mut self) {
         let model = Server::lock(&self.server.model).clone();
-        fill(&mut self.models, (!model.is_null()).then_some(model));
-        fill(&mut self.jobs, Server::lock(&self.server.jobs).values().cloned());
+        fill(&mut self.models, (!model.is_null()).then(|| packed(model)));
+        let jobs = Server::lock(&self.server.jobs).clone().into_values();
+        fill(&mut self.jobs, jobs.map(|job| serde_json::from_value(job).unwrap()));
     }
 
     async fn round(&self) -> Vec<Call> {
@@ -324,15 +326,20 @@ impl Stage {
 }
 
 /// Fills a cache as a list does.
-fn fill<K>(cache: &mut Writer<K>, objects: impl IntoIterator<Item = Value>)
+fn fill<P>(cache: &mut Writer<P>, objects: impl IntoIterator<Item = P>)
 where
-    K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned,
+    P: Lookup<DynamicType = ()> + Clone + 'static,
 {
     cache.apply_watcher_event(&Event::Init);
     for object in objects {
-        cache.apply_watcher_event(&Event::InitApply(serde_json::from_value(object).unwrap()));
+        cache.apply_watcher_event(&Event::InitApply(object));
     }
     cache.apply_watcher_event(&Event::InitDone);
+}
+
+/// A model as the cache has it.
+fn packed(model: Value) -> PackedModel {
+    PackedModel::new(serde_json::from_value(model).unwrap())
 }
 
 fn data() -> tempfile::TempDir {

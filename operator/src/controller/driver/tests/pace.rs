@@ -55,7 +55,7 @@ async fn ten_thousand_objects_due_at_once_are_worked_on_a_few_at_a_time() {
     let models = names.iter().map(|name| {
         model["metadata"]["name"] = json!(name);
         model["metadata"]["uid"] = json!(format!("uid of {name}"));
-        model.clone()
+        packed(model.clone())
     });
     fill(&mut stage.models, models.collect::<Vec<_>>());
     for name in names {
