@@ -48,9 +48,6 @@ const CHECKS: &[(&str, Check)] = &checks![
     outage::a_run_and_a_canary_outlive_the_api_server_and_serving_never_notices,
 ];
 
-/// Modules whose trials take minutes each: they are played where `INCTRL_CHAOS` asks for them, be it for a sample.
-const LONG: [&str; 2] = ["matrix", "storms"];
-
 /// What is played: a sample, everything, or these crashes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Extent {
@@ -88,14 +85,12 @@ fn main() -> ExitCode {
             CHECKS.len()
         ));
     }
-    let is_asked = std::env::var_os("INCTRL_CHAOS").is_some();
     let trials = CHECKS.iter().map(|&(name, check)| {
         let run = move || {
             stage::block_on(check());
             Ok(())
         };
-        let takes_long = LONG.iter().any(|module| name.starts_with(module));
-        Trial::test(name, run).with_ignored_flag(at_hand.is_err() || (takes_long && !is_asked))
+        Trial::test(name, run).with_ignored_flag(at_hand.is_err())
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     stage::strike();
