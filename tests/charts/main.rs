@@ -32,6 +32,7 @@ macro_rules! checks {
 const CHECKS: &[(&str, Check)] = &checks![
     values::the_linter_finds_nothing,
     values::what_means_nothing_is_refused_and_named,
+    values::the_scoring_port_is_called_plain_text_only_where_it_is,
     rendering::the_api_server_accepts_every_rendering,
     rendering::every_pod_is_restricted,
     release::certificates_outlive_upgrade_and_rollback_and_the_definition_the_release,

@@ -14,6 +14,16 @@ pub(crate) async fn the_linter_finds_nothing() {
     }
 }
 
+pub(crate) async fn the_scoring_port_is_called_plain_text_only_where_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    for (set, plain) in [("server.tlsSecret=", true), ("server.tlsSecret=serving-tls", false)] {
+        let show = ["template", "r", CHART, "--show-only", "templates/server/service.yaml", "--set", set];
+        let rendered = success(helm(home.path()).args(show));
+        assert!(rendered.contains("targetPort: grpc"), "{rendered}");
+        assert_eq!(rendered.contains("kubernetes.io/h2c"), plain, "{set}: {rendered}");
+    }
+}
+
 pub(crate) async fn what_means_nothing_is_refused_and_named() {
     let home = tempfile::tempdir().unwrap();
     let refused: [(Value, &[&str]); 9] = [

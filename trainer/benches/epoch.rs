@@ -11,6 +11,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 #[expect(clippy::disallowed_types, reason = "a benchmark measures real time")]
 use std::time::Instant;
@@ -101,10 +102,11 @@ fn warm_epoch(
     let batches = Batches::new(&metadata, features, images, BTreeMap::new(), text).unwrap();
     let mut fit = Fit::new(training, 0, data, metadata, batches, state).unwrap();
     let mut progress = Progress::new("training", (EPOCHS + 1) as usize * training.steps);
-    fit.epoch(&mut progress).unwrap();
+    let mut go_on = || ControlFlow::Continue(());
+    fit.epoch(&mut progress, &mut go_on).unwrap();
     let mut epoch = || {
         let start = Instant::now();
-        fit.epoch(&mut progress).unwrap();
+        fit.epoch(&mut progress, &mut go_on).unwrap();
         start.elapsed().as_secs_f64()
     };
     let mut times: Vec<f64> = (0..EPOCHS).map(|_| epoch()).collect();

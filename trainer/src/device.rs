@@ -11,9 +11,12 @@ static TOLD: Once = Once::new();
 /// Opens what was chosen, and tells the log, once, which device it came to.
 pub(crate) fn open(choice: DeviceChoice) -> Result<Device, DeviceError> {
     let Chosen { device, instead_of_cuda } = choice.open()?;
-    TOLD.call_once(|| match instead_of_cuda {
-        Some(reason) => tracing::info!(%reason, "the backbone computes on the CPU"),
-        None => tracing::info!(device = device::name(device), "the backbone computes"),
+    TOLD.call_once(|| {
+        if let Some(reason) = instead_of_cuda {
+            tracing::info!(%reason, "the backbone computes on the CPU");
+        } else {
+            tracing::info!(device = device::name(device), "the backbone computes");
+        }
     });
     Ok(device)
 }

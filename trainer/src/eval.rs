@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
+use std::ops::ControlFlow;
 
 use inctrl_model::{Backbone, Precision};
 use inctrl_telemetry::{LogConfig, LogFormat};
@@ -104,6 +105,14 @@ pub fn run(args: &Args) -> Result<(), EvalError> {
 
 /// Scores and measures; writes to the feature cache alone.
 pub fn evaluate(config: &EvalConfig) -> Result<Outcome, EvalError> {
+    evaluate_while(config, &|| ControlFlow::Continue(()))
+}
+
+/// The same while `go_on`, which is asked before each task, says so.
+pub fn evaluate_while(
+    config: &EvalConfig,
+    go_on: &dyn Fn() -> ControlFlow<()>,
+) -> Result<Outcome, EvalError> {
     let device = crate::device::open(config.device)?;
     let open = |folder: &std::path::Path| {
         Backbone::open(folder, device, Precision::Fp32).map_err(EvalError::Backbone)
@@ -136,6 +145,7 @@ pub fn evaluate(config: &EvalConfig) -> Result<Outcome, EvalError> {
         columns: &columns,
         scorers: &scorers,
         heads: &heads,
+        go_on,
     };
     let (mut data_sets, mut all_scored) = (Vec::new(), Vec::new());
     for (benchmark, format) in benchmarks {
@@ -179,6 +189,7 @@ struct Setting<'a> {
     columns: &'a [(Method, Vec<Scorer>)],
     scorers: &'a [Scorer],
     heads: &'a [NamedHead],
+    go_on: &'a dyn Fn() -> ControlFlow<()>,
 }
 
 impl Setting<'_> {
@@ -223,6 +234,9 @@ impl Setting<'_> {
         let mut progress = crate::progress::Progress::new("scoring", benchmark.tasks.len());
         let mut runs = Vec::new();
         for (task, draws) in draws.iter().enumerate() {
+            if (self.go_on)().is_break() {
+                return Err(EvalError::Stopped);
+            }
             let text = self.cache.text(&benchmark.tasks[task].name);
             let mut of_task = scoring.task(task, draws, text.map_err(EvalError::Backbone)?.as_ref())?;
             for run in of_task.iter_mut().filter(|run| run.shots != config.headline()) {

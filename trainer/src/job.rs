@@ -19,7 +19,7 @@ use inctrl_telemetry::LogConfig;
 
 use crate::exit::Exit;
 use crate::features::{FeatureCache, View};
-use crate::run::{self, Ending};
+use crate::run::{self, Ending, Moment};
 
 mod args;
 mod checkpoint;
@@ -73,6 +73,13 @@ fn execute(args: &Args, stop: &Stop, reporter: &mut Reporter) -> Result<(Store, 
     }
 
     let mut inputs = Inputs::fetch(&spec, args, stop)?;
+    if let Some(uri) = &inputs.lost_active {
+        tracing::warn!(artifact = %uri, "the active head's artifact is gone; the new head is judged without it");
+        reporter.note(format!(
+            "there is no artifact of the active head at {uri}: the new head was judged without it; restore it, or servers \
+             that are started anew cannot load it"
+        ));
+    }
     reporter.advanced(10);
     let config = spec.train_config(args, &inputs)?;
     gate::check(&spec, &inputs)?;
@@ -85,8 +92,10 @@ fn execute(args: &Args, stop: &Stop, reporter: &mut Reporter) -> Result<(Store, 
     let checkpoint = checkpoint::Remote::new(&output, &config.out);
     stop.run(checkpoint.fetch())?;
     let epochs = config.training.epochs;
-    let mut watch = |record: &crate::train::EpochRecord| {
-        reporter.advanced(40 + 40 * record.epoch / epochs.max(1));
+    let mut watch = |moment: Moment<'_>| {
+        if let Moment::Epoch(record) = moment {
+            reporter.advanced(40 + 40 * record.epoch / epochs.max(1));
+        }
         if stop.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     match run::run(&config, false, &mut watch)? {
@@ -98,7 +107,7 @@ fn execute(args: &Args, stop: &Stop, reporter: &mut Reporter) -> Result<(Store, 
     }
     reporter.advanced(80);
 
-    let evaluated = gate::evaluate(&spec, &config, &inputs)?;
+    let evaluated = gate::evaluate(&spec, &config, &inputs, stop)?;
     let test = self_test::make(&config, &inputs)?;
     inputs.check_unchanged(&spec, stop)?;
     reporter.advanced(95);

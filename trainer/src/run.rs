@@ -27,6 +27,15 @@ pub enum Ending {
     Stopped,
 }
 
+/// Where a run is when it asks whether to go on.
+#[derive(Debug, Clone, Copy)]
+pub enum Moment<'a> {
+    /// Between two steps.
+    Step,
+    /// After an epoch; its checkpoint is written.
+    Epoch(&'a EpochRecord),
+}
+
 /// Trains a head as `flags` and the file they name ask for.
 pub fn train(flags: &Flags) -> Result<(), TrainError> {
     let config = TrainConfig::new(flags.settings()?)?;
@@ -46,12 +55,12 @@ pub fn train(flags: &Flags) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// The run itself. `restart` drops what an interrupted run left; `watch` sees each epoch once its checkpoint is
-/// written, and may stop the run there.
+/// The run itself. `restart` drops what an interrupted run left; `watch` sees each [`Moment`], and may stop the run
+/// there: the checkpoint holds the epochs before.
 pub fn run(
     config: &TrainConfig,
     restart: bool,
-    watch: &mut dyn FnMut(&EpochRecord) -> ControlFlow<()>,
+    watch: &mut dyn FnMut(Moment<'_>) -> ControlFlow<()>,
 ) -> Result<Ending, TrainError> {
     // What can be refused at once comes before what takes time.
     let artifact = Artifact::open(&config.out)?;
@@ -82,10 +91,12 @@ pub fn run(
     let left = config.training.epochs - fit.state().epochs.len() as u64;
     let mut progress = Progress::new("training", left as usize * config.training.steps);
     while !fit.is_done() {
-        let record = fit.epoch(&mut progress)?;
+        let Some(record) = fit.epoch(&mut progress, &mut || watch(Moment::Step))? else {
+            return Ok(Ending::Stopped);
+        };
         progress.aside(|| tell(record));
         checkpoint::write(&checkpoint, &identity, fit.state())?;
-        if watch(&record).is_break() {
+        if watch(Moment::Epoch(&record)).is_break() {
             return Ok(Ending::Stopped);
         }
     }

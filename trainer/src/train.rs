@@ -5,6 +5,7 @@
 //!    after each epoch: held-out classes, curve, checkpoint
 //! ```
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use inctrl_model::{Device, Head, HeadError, HeadKind, HeadMetadata};
@@ -95,12 +96,20 @@ impl<'a> Fit<'a> {
         &self.state
     }
 
-    /// One epoch of steps, then the held-out classes.
-    pub fn epoch(&mut self, progress: &mut Progress) -> Result<EpochRecord, TrainError> {
+    /// One epoch of steps, then the held-out classes. None where `go_on`, which is asked before each step, said no: the
+    /// state is then within an epoch, and of no use any more.
+    pub fn epoch(
+        &mut self,
+        progress: &mut Progress,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Option<EpochRecord>, TrainError> {
         let done = self.state.epochs.len() as u64;
         let steps = self.episodes.epoch(done);
         let mut sum = 0.0;
         for (step, queries) in steps.iter().enumerate() {
+            if go_on().is_break() {
+                return Ok(None);
+            }
             let (outcome, loss) = self.outcome(queries, true, (done + 1, step + 1))?;
             outcome.loss.backward();
             self.state.optimiser.step(self.state.learner.tensors_mut());
@@ -117,7 +126,7 @@ impl<'a> Fit<'a> {
             self.state.kept = Some(Kept { epoch: record.epoch, loss, tensors });
         }
         self.state.epochs.push(record);
-        Ok(record)
+        Ok(Some(record))
     }
 
     /// The head of the best epoch where classes were held out, else of the last, and how it came about.

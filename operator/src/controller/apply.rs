@@ -15,6 +15,7 @@ use super::plan::{Action, Event, EventReason};
 use super::stores::{SecretValues, Stores, verifying_key};
 use super::validate::ValidModel;
 use crate::cluster::{Cluster, ClusterError};
+use crate::crd::conditions::reason;
 use crate::crd::{InCTRLModel, LocalReference};
 use crate::servers::{Fleet, ModelKey, PushError};
 
@@ -125,8 +126,8 @@ impl Actor {
                 self.fleet.push(&ModelKey::of(object), object, desired).await?;
                 Ok(Acted::look_again(AFTER_PUSH))
             }
-            (Action::CleanUp { delete_artifacts }, _) => {
-                self.clean_up(object, model, delete_artifacts).await?;
+            (Action::CleanUp { artifacts }, _) => {
+                self.clean_up(object, artifacts.as_ref()).await?;
                 Ok(Acted::look_again(Duration::ZERO))
             }
             // A spec that cannot be acted on plans none of these.
@@ -202,19 +203,13 @@ impl Actor {
         Ok(())
     }
 
-    async fn clean_up(
-        &self,
-        object: &InCTRLModel,
-        model: Option<&ValidModel>,
-        delete_artifacts: bool,
-    ) -> Result<(), ApplyError> {
+    async fn clean_up(&self, object: &InCTRLModel, artifacts: Option<&Uri>) -> Result<(), ApplyError> {
         let uid = object.uid().unwrap_or_default();
         let namespace = object.namespace().unwrap_or_default();
         let servers_done = self.fleet.withdraw(&ModelKey::of(object), object).await;
         let mut view = CleanupView { servers_done, artifacts: self.looks.cleanup(&uid).artifacts };
-        if let (true, Some(model), None | Some(Err(_))) = (delete_artifacts, model, &view.artifacts) {
-            view.artifacts =
-                Some(self.delete_artifacts(&namespace, &model.artifacts.join(&uid)?, model).await?);
+        if let (Some(folder), None | Some(Err(_))) = (artifacts, &view.artifacts) {
+            view.artifacts = Some(self.delete_artifacts(&namespace, folder, object).await?);
         }
         self.looks.saw_cleanup(&uid, view);
         Ok(())
@@ -224,9 +219,9 @@ impl Actor {
         &self,
         namespace: &str,
         folder: &Uri,
-        model: &ValidModel,
+        object: &InCTRLModel,
     ) -> Result<Result<usize, String>, ClusterError> {
-        let secret = self.secret(namespace, model.spec.artifacts.secret_ref.as_ref()).await?;
+        let secret = self.secret(namespace, object.spec.artifacts.secret_ref.as_ref()).await?;
         let deleted = match secret {
             Ok(secret) => self.stores.delete_artifacts(folder, secret.as_ref()).await,
             Err(trouble) => Err(trouble),
@@ -234,7 +229,7 @@ impl Actor {
         Ok(match deleted {
             Ok(count) => Ok(count),
             // Nothing was ever published.
-            Err(Trouble { reason: "NotFound", .. }) => Ok(0),
+            Err(Trouble { reason: reason::NOT_FOUND, .. }) => Ok(0),
             Err(Trouble { message, .. }) => Err(message),
         })
     }

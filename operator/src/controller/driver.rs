@@ -169,9 +169,10 @@ impl Controller {
         let model = validate(&seen.name, &object.spec, self.allowed);
         let now = Timestamp::now();
         let Plan { status, actions, events, look_again } = match &model {
-            Ok(model) => plan(model, &seen, now).map_err(RoundError::Plan)?,
-            Err(problem) => plan_invalid(&seen, problem, now),
-        };
+            Ok(model) => plan(model, &seen, now),
+            Err(problem) => plan_invalid(&object.spec, &seen, problem, now),
+        }
+        .map_err(RoundError::Plan)?;
         if status == seen.status {
             self.metrics.status("skipped");
         } else {

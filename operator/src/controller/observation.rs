@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use inctrl_proto::v1::{HeadProblem, HeadState};
 use jiff::Timestamp;
 
+use crate::crd::conditions::reason;
 use crate::crd::{InCTRLModelStatus, RevisionMetric};
 
 /// Everything that the planner may look at besides spec and time.
@@ -160,8 +161,8 @@ impl FailureClass {
             Self::BadData => "BadData",
             Self::OutOfMemory => "OOMKilled",
             Self::Deadline => "DeadlineExceeded",
-            Self::WrongArtifact => "DigestMismatch",
-            Self::ArtifactMissing => "ArtifactMissing",
+            Self::WrongArtifact => reason::DIGEST_MISMATCH,
+            Self::ArtifactMissing => reason::ARTIFACT_MISSING,
             Self::JobLost => "JobLost",
             Self::Infrastructure => "JobFailed",
         }

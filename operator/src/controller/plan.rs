@@ -14,9 +14,10 @@
 use inctrl_storage::UriError;
 use jiff::{SignedDuration, Timestamp};
 
+use super::keys;
 use super::observation::Observation;
 use super::validate::{InvalidSpec, ValidModel};
-use crate::crd::InCTRLModelStatus;
+use crate::crd::{InCTRLModelSpec, InCTRLModelStatus};
 
 mod actions;
 mod analysis;
@@ -30,6 +31,7 @@ mod event;
 mod gate;
 mod history;
 mod invalid;
+mod limits;
 mod look_again;
 mod pin;
 mod rollout;
@@ -44,6 +46,7 @@ pub use desired::{Desired, HeadRef, Reach};
 pub use event::{Event, EventReason};
 
 use draft::Draft;
+use schedule::Schedule;
 
 /// More moves than any one instant can hold: dataset, trigger, run, gate, preload, step, promotion.
 const MOST_MOVES: usize = 16;
@@ -64,54 +67,69 @@ pub struct Plan {
 /// What every step of the plan reads.
 #[derive(Clone, Copy)]
 struct Context<'a> {
-    model: &'a ValidModel,
+    spec: &'a InCTRLModelSpec,
+    /// Hash of its training inputs.
+    spec_hash: &'a str,
+    /// When to train by the clock.
+    schedule: Option<&'a Schedule>,
+    /// Why the spec cannot be acted on. No run begins then, and the rest goes on.
+    problem: Option<&'a InvalidSpec>,
     seen: &'a Observation,
     now: Timestamp,
 }
 
 /// Plans a valid model.
 pub fn plan(model: &ValidModel, seen: &Observation, now: Timestamp) -> Result<Plan, UriError> {
-    // Whole seconds: what is written is what is read back.
-    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    if seen.deleted_at.is_some() {
-        return Ok(deletion::plan(seen, Some(model), now));
+    let ValidModel { spec, spec_hash, schedule, .. } = model;
+    let now = whole(now);
+    lead(&Context { spec, spec_hash, schedule: schedule.as_ref(), problem: None, seen, now })
+}
+
+/// Plans an object whose spec cannot be acted on: says so, begins no run, and sees through what is under way. What that goes
+/// by (rollout, pin, suspension) the schema has checked.
+pub fn plan_invalid(
+    spec: &InCTRLModelSpec,
+    seen: &Observation,
+    problem: &InvalidSpec,
+    now: Timestamp,
+) -> Result<Plan, UriError> {
+    let spec_hash = &keys::spec_hash(spec).unwrap_or_default();
+    lead(&Context { spec, spec_hash, schedule: None, problem: Some(problem), seen, now: whole(now) })
+}
+
+/// Whole seconds: what is written is what is read back.
+fn whole(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+fn lead(cx: &Context<'_>) -> Result<Plan, UriError> {
+    if cx.seen.deleted_at.is_some() {
+        return Ok(deletion::plan(cx));
     }
-    if !seen.has_finalizer {
-        return Ok(adopt(seen));
+    if !cx.seen.has_finalizer {
+        return Ok(adopt(cx.seen));
     }
-    let cx = Context { model, seen, now };
-    let mut draft = Draft::of(&cx);
-    suspend::note(&cx, &mut draft);
+    let mut draft = Draft::of(cx);
+    invalid::note(cx, &mut draft);
+    suspend::note(cx, &mut draft);
     for _ in 0..MOST_MOVES {
         let before = draft.status.clone();
-        dataset::advance(&cx, &mut draft);
-        trigger::advance(&cx, &mut draft);
-        run::advance(&cx, &mut draft);
-        pin::advance(&cx, &mut draft);
-        rollout::advance(&cx, &mut draft);
-        bake::advance(&cx, &mut draft);
+        dataset::advance(cx, &mut draft);
+        trigger::advance(cx, &mut draft);
+        run::advance(cx, &mut draft);
+        pin::advance(cx, &mut draft);
+        rollout::advance(cx, &mut draft);
+        bake::advance(cx, &mut draft);
         if draft.status == before {
             break;
         }
     }
-    history::trim(&mut draft.status, model.spec.revision_history_limit);
-    conditions::derive(&cx, &mut draft);
-    let actions = actions::derive(&cx, &draft.status)?;
-    let look_again = look_again::derive(&cx, &draft.status, &actions);
+    history::trim(&mut draft.status, cx.spec.revision_history_limit);
+    conditions::derive(cx, &mut draft);
+    let actions = actions::derive(cx, &draft.status)?;
+    let look_again = look_again::derive(cx, &draft.status, &actions);
     let Draft { status, events } = draft;
     Ok(Plan { status, actions, events, look_again })
-}
-
-/// Plans an object whose spec cannot be acted on: says so, and keeps serving what is served.
-pub fn plan_invalid(seen: &Observation, problem: &InvalidSpec, now: Timestamp) -> Plan {
-    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    if seen.deleted_at.is_some() {
-        return deletion::plan(seen, None, now);
-    }
-    if !seen.has_finalizer {
-        return adopt(seen);
-    }
-    invalid::plan(seen, problem, now)
 }
 
 /// The finalizer comes first: nothing is made that a deletion would not find.
@@ -124,6 +142,8 @@ fn adopt(seen: &Observation) -> Plan {
     }
 }
 
+#[cfg(test)]
+mod edges;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

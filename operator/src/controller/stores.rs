@@ -14,6 +14,7 @@ use inctrl_telemetry::Chain;
 use tokio::time::timeout;
 
 use super::observation::{ArtifactView, DatasetView, GateView, Trouble};
+use crate::crd::conditions::reason;
 use crate::crd::{FingerprintKind, RevisionMetric};
 
 /// Longest a listing or a reading may take.
@@ -88,7 +89,9 @@ impl Stores {
             timeout(PATIENCE, publish::read_manifest(&store, key)).await.map_err(|_| slow("artifact"))?;
         let manifest = match read {
             Ok(Some(manifest)) => manifest,
-            Ok(None) => return Err(trouble("ArtifactMissing", "the run left no manifest in its folder")),
+            Ok(None) => {
+                return Err(trouble(reason::ARTIFACT_MISSING, "the run left no manifest in its folder"));
+            }
             Err(error) => return Err(of_publish(&error)),
         };
         Ok(view(&manifest, folder))
@@ -106,7 +109,7 @@ impl Stores {
             let json =
                 store.read(MANIFEST_NAME, MAX_MANIFEST_BYTES).await.map_err(|error| of_store(&error))?;
             let manifest = Manifest::from_json(&json, None)
-                .map_err(|error| trouble("DigestMismatch", Chain(&error).to_string()))?;
+                .map_err(|error| trouble(reason::DIGEST_MISMATCH, Chain(&error).to_string()))?;
             let head = small_part(&manifest, Some(&manifest.record.head.part), most_bytes);
             let test = manifest.record.self_test.as_ref().map(|test| test.part.as_str());
             let test = small_part(&manifest, test, most_bytes);
@@ -175,7 +178,7 @@ fn slow(what: &str) -> Trouble {
 
 fn of_store(error: &StoreError) -> Trouble {
     let reason = match error {
-        StoreError::NotFound { .. } => "NotFound",
+        StoreError::NotFound { .. } => reason::NOT_FOUND,
         StoreError::AccessDenied { .. } => "AccessDenied",
         _ => "Unreachable",
     };
@@ -193,7 +196,7 @@ fn of_dataset(error: &DatasetError) -> Trouble {
 fn of_publish(error: &PublishError) -> Trouble {
     match error {
         PublishError::Store { source } => of_store(source),
-        _ => trouble("DigestMismatch", Chain(error).to_string()),
+        _ => trouble(reason::DIGEST_MISMATCH, Chain(error).to_string()),
     }
 }
 

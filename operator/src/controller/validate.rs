@@ -27,10 +27,6 @@ pub struct ValidModel {
     pub artifacts: Uri,
     /// When to train by the clock.
     pub schedule: Option<Schedule>,
-    /// Resources of the training container.
-    pub resources: Option<ResourceRequirements>,
-    /// What requests ask for: `models/{id}`.
-    pub model: String,
 }
 
 /// What the operator lets resources ask for.
@@ -92,29 +88,30 @@ pub fn validate(name: &str, spec: &InCTRLModelSpec, allowed: Allowed) -> Result<
     let training = &spec.training;
     let schedule = training.schedule.as_deref();
     let schedule = schedule.map(|cron| Schedule::parse(cron, training.time_zone.as_deref())).transpose();
-    let resources =
-        training.resources.clone().map(|fields| serde_json::from_value(fields.into())).transpose();
+    let schedule = schedule.map_err(InvalidSpec::Schedule)?;
+    if let Some(fields) = training.resources.clone() {
+        serde_json::from_value::<ResourceRequirements>(fields.into()).map_err(InvalidSpec::Resources)?;
+    }
+    model_name(name, spec)?;
     Ok(ValidModel {
         spec_hash: keys::spec_hash(spec).map_err(InvalidSpec::Hash)?,
         training: uri("training.dataset.uri", &training.dataset.uri)?,
         gate: uri("gate.dataset.uri", &spec.gate.dataset.uri)?,
         backbone: uri("backbone.uri", &spec.backbone.uri)?,
         artifacts: uri("artifacts.uri", &spec.artifacts.uri)?,
-        schedule: schedule.map_err(InvalidSpec::Schedule)?,
-        resources: resources.map_err(InvalidSpec::Resources)?,
-        model: model_name(name, spec)?,
+        schedule,
         spec: spec.clone(),
     })
 }
 
-/// What requests ask for, without the prefix.
-pub fn model_name(name: &str, spec: &InCTRLModelSpec) -> Result<String, InvalidSpec> {
+/// Checks what requests ask for, without the prefix.
+fn model_name(name: &str, spec: &InCTRLModelSpec) -> Result<(), InvalidSpec> {
     let name = spec.serving.model_name.as_deref().unwrap_or(name);
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name.is_empty() || name.len() > 63 || !name.bytes().all(plain) {
         return Err(InvalidSpec::ModelName { name: name.to_owned() });
     }
-    Ok(name.to_owned())
+    Ok(())
 }
 
 impl ValidModel {
@@ -181,6 +178,6 @@ mod tests {
         let error = validate("visa.v2", &plain, Allowed::default()).unwrap_err().to_string();
         assert!(error.contains("spec.serving.modelName"), "{error}");
         let named = spec(|spec| spec["serving"]["modelName"] = json!("visa"));
-        assert_eq!(validate("visa.v2", &named, Allowed::default()).unwrap().model, "visa");
+        assert!(validate("visa.v2", &named, Allowed::default()).is_ok());
     }
 }

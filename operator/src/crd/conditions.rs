@@ -1,4 +1,5 @@
-//! Conditions: their types, their reasons, and how one changes.
+//! Conditions: their types, and how one changes. Most reasons stand where they are given; those that something is decided by
+//! are here. All of them are listed in `docs/operator.md`.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -116,6 +117,19 @@ pub fn holds(conditions: &[Condition], type_: ConditionType) -> bool {
     find(conditions, type_).is_some_and(|condition| condition.status == ConditionStatus::True)
 }
 
+/// Reasons that something is decided by.
+pub mod reason {
+    /// A run left no manifest in its folder.
+    pub const ARTIFACT_MISSING: &str = "ArtifactMissing";
+    /// An artifact is not what was asked for.
+    pub const DIGEST_MISMATCH: &str = "DigestMismatch";
+    /// There is nothing at a URI.
+    pub const NOT_FOUND: &str = "NotFound";
+}
+
+/// Most characters of a message. Stores and servers may say more, and no status may be refused for it.
+const LONGEST_MESSAGE: usize = 1024;
+
 /// What a condition becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -144,11 +158,18 @@ pub fn set(
         observed_generation: generation,
         last_transition_time,
         reason: reason.to_owned(),
-        message,
+        message: cut(message),
     };
     match conditions.iter_mut().find(|condition| condition.type_ == type_.as_str()) {
         Some(place) => *place = condition,
         None => conditions.push(condition),
+    }
+}
+
+fn cut(message: String) -> String {
+    match message.char_indices().nth(LONGEST_MESSAGE) {
+        None => message,
+        Some(_) => message.chars().take(LONGEST_MESSAGE - 1).chain(['…']).collect(),
     }
 }
 
@@ -179,5 +200,19 @@ mod tests {
         assert_eq!(conditions[0].last_transition_time, third);
         assert_eq!(conditions.len(), 1);
         assert!(holds(&conditions, ConditionType::Ready));
+    }
+
+    #[test]
+    fn a_message_is_cut_and_says_so() {
+        let mut conditions = Vec::new();
+        let mut said = |message: String| {
+            let verdict = Verdict { status: ConditionStatus::False, reason: "Unreachable", message };
+            set(&mut conditions, ConditionType::Ready, verdict, Some(1), Timestamp::UNIX_EPOCH);
+            conditions[0].message.clone()
+        };
+        assert_eq!(said("ä".repeat(1024)), "ä".repeat(1024));
+        let cut = said("ä".repeat(100_000));
+        assert!(cut.chars().count() == 1024 && cut.ends_with('…'), "{cut}");
+        assert_eq!(said(cut.clone()), cut, "what was written is what is compared with");
     }
 }

@@ -36,13 +36,18 @@ pub struct InCTRLModelStatus {
     /// The time after a promotion in which the former head is kept ready for a return.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bake: Option<Bake>,
-    /// Heads of the past and the present, newest first, at most revisionHistoryLimit.
+    /// Heads of the past and the present, newest first, at most revisionHistoryLimit; the newest, the active one and the one
+    /// kept for a return are never left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 20),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["revision"])
     )]
     pub history: Vec<Revision>,
+    /// Number of the newest head that there ever was: its row may be gone, the number is not given again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub last_revision: Option<i64>,
     /// The training data set as it was last seen to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset: Option<DatasetStatus>,
@@ -58,7 +63,7 @@ pub struct InCTRLModelStatus {
     /// When the schedule next starts a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_schedule_time: Option<Timestamp>,
-    /// Value of the annotation inctrl.dev/retrain-at that was last acted on.
+    /// Value of the annotation inctrl.dev/retrain-at that was last acted on; the sha256 of one longer than 64 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub retrained_at: Option<String>,
@@ -84,7 +89,7 @@ pub struct Revision {
     pub digest: Option<String>,
     /// Folder of the artifact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048))]
+    #[schemars(length(max = 2304))]
     pub uri: Option<String>,
     /// Hash of the training inputs of the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,7 +142,7 @@ pub struct Revision {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionMetric {
-    /// Which metric; with its split as "metric/split".
+    /// Which metric; with its split as "metric/split", the end of a long one replaced by a digest.
     #[schemars(length(max = 127))]
     pub name: String,
     /// A quality metric, in basis points.
@@ -197,7 +202,7 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71))]
     pub dataset_fingerprint: Option<String>,
-    /// What became of it: Pending, Running, Succeeded, Failed, Superseded.
+    /// What became of it: Pending, Running, Succeeded, Failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub outcome: Option<String>,
@@ -243,14 +248,18 @@ pub struct Canary {
     /// When the last failed look was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_at: Option<Timestamp>,
-    /// Requests that the candidate had seen when the step began.
+    /// Requests that the candidate had seen when the step began, or when servers came or went since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub base_requests: Option<i64>,
-    /// Errors that the candidate had made when the step began.
+    /// Errors that the candidate had made by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub base_errors: Option<i64>,
+    /// On how many servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub base_servers: Option<i64>,
 }
 
 /// The time after a promotion in which the former head is kept ready.
@@ -269,14 +278,18 @@ pub struct Bake {
     /// When the last failed look was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_at: Option<Timestamp>,
-    /// Requests that the head had seen at its promotion.
+    /// Requests that the head had seen at its promotion, or when servers came or went since.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub base_requests: i64,
-    /// Errors that it had made.
+    /// Errors that it had made by then.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub base_errors: i64,
+    /// On how many servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub base_servers: Option<i64>,
 }
 
 /// The selected scoring servers.

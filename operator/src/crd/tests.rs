@@ -165,6 +165,7 @@ fn full_status() -> InCTRLModelStatus {
         active: Some(revision.clone()),
         candidate: Some(revision.clone()),
         history: vec![revision],
+        last_revision: Some(1),
         dataset: Some(DatasetStatus {
             fingerprint: text.clone(),
             objects: Some(1),
@@ -193,6 +194,7 @@ fn full_status() -> InCTRLModelStatus {
             failed_at: Some(now),
             base_requests: Some(1),
             base_errors: Some(1),
+            base_servers: Some(1),
         }),
         bake: Some(Bake {
             standby_revision: 1,
@@ -201,6 +203,7 @@ fn full_status() -> InCTRLModelStatus {
             failed_at: Some(now),
             base_requests: 1,
             base_errors: 1,
+            base_servers: Some(1),
         }),
         servers: Some(Servers { total: 1, active: 1, candidate: 1, unreachable: 1 }),
         next_schedule_time: Some(now),

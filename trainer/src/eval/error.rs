@@ -121,6 +121,9 @@ pub enum EvalError {
         #[source]
         source: std::io::Error,
     },
+    /// Who asked for it wants it no more.
+    #[error("told to stop")]
+    Stopped,
 }
 
 impl EvalError {
@@ -144,6 +147,7 @@ impl EvalError {
                 }
             },
             Self::Write { .. } => Exit::Failed,
+            Self::Stopped => Exit::TryAgain,
         }
     }
 }

@@ -34,8 +34,11 @@ impl<'a> Remote<'a> {
         Ok(())
     }
 
-    /// Leaves the checkpoint for the next pod.
+    /// Leaves the checkpoint for the next pod, where an epoch is done.
     pub(super) async fn keep(&self) -> Result<(), JobError> {
+        if !self.file.exists() {
+            return Ok(());
+        }
         self.store.upload(CHECKPOINT_NAME, &self.file).await?;
         Ok(())
     }

@@ -134,12 +134,6 @@ pub enum JobError {
         /// The data set.
         uri: Uri,
     },
-    /// The active head's artifact is gone.
-    #[error("there is no artifact of the active head at {uri}; restore it, or pin another revision")]
-    NoActive {
-        /// Where it was.
-        uri: Uri,
-    },
     /// Another run's artifact is where this one's should go.
     #[error("{uri} holds the artifact of another run; give every run a folder of its own")]
     OtherRun {
@@ -241,7 +235,7 @@ pub enum JobError {
     #[error(transparent)]
     Publish(#[from] PublishError),
     /// Told to stop; what was done is kept.
-    #[error("told to stop; the next try goes on from the last epoch")]
+    #[error("told to stop; the next try goes on from the last epoch that was kept")]
     Stopped,
 }
 
@@ -260,7 +254,6 @@ impl JobError {
             | Self::Secret { .. }
             | Self::ReadKey { .. }
             | Self::Key { .. }
-            | Self::NoActive { .. }
             | Self::OtherRun { .. }
             | Self::NoBackbone { .. }
             | Self::OtherBackbone { .. }

@@ -1,5 +1,6 @@
 //! The new head beside the active one, on the gate's data set: the same prompt sets, the same queries.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use inctrl_storage::manifest::{ActiveReport, DatasetRecord, GateReport, HEAD_NAME, Metric};
@@ -9,11 +10,12 @@ use super::inputs::Inputs;
 use super::latency;
 use super::self_test;
 use super::spec::{Hyperparameters, JobSpec};
+use super::stop::Stop;
 use crate::config::TrainConfig;
 use crate::data;
 use crate::eval::evaluation::RowResult;
 use crate::eval::seen::Seen;
-use crate::eval::{self, Benchmark, EvalConfig, Limits, NamedFiles};
+use crate::eval::{self, Benchmark, EvalConfig, EvalError, Limits, NamedFiles};
 
 /// Prompt sets drawn for each category; figures are means over them.
 const DRAWS: usize = 3;
@@ -42,7 +44,12 @@ pub(super) fn check(spec: &JobSpec, inputs: &Inputs) -> Result<(), JobError> {
 }
 
 /// Evaluates the head that the run left in `config.out`.
-pub(super) fn evaluate(spec: &JobSpec, config: &TrainConfig, inputs: &Inputs) -> Result<Evaluated, JobError> {
+pub(super) fn evaluate(
+    spec: &JobSpec,
+    config: &TrainConfig,
+    inputs: &Inputs,
+    stop: &Stop,
+) -> Result<Evaluated, JobError> {
     let candidate = config.out.join(HEAD_NAME);
     let named = |name: &str, file: &Path| NamedFiles { name: name.to_owned(), files: vec![file.to_owned()] };
     let mut heads = vec![named(CANDIDATE, &candidate)];
@@ -59,7 +66,11 @@ pub(super) fn evaluate(spec: &JobSpec, config: &TrainConfig, inputs: &Inputs) ->
         cache: config.cache.clone(),
         ..EvalConfig::default()
     };
-    let outcome = eval::evaluate(&evaluation.checked()?)?;
+    let go_on = || if stop.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let outcome = match eval::evaluate_while(&evaluation.checked()?, &go_on) {
+        Err(EvalError::Stopped) => return Err(JobError::Stopped),
+        evaluated => evaluated?,
+    };
     let found = outcome.evaluation.data_sets.first().ok_or(JobError::NothingEvaluated)?;
     let judged = found.rows.iter().find(|row| row.counts()).ok_or(JobError::NothingEvaluated)?;
     let samples = samples(judged);
@@ -68,7 +79,7 @@ pub(super) fn evaluate(spec: &JobSpec, config: &TrainConfig, inputs: &Inputs) ->
     }
     let metrics = |name: &str, file| -> Result<Vec<Metric>, JobError> {
         let mut metrics = means(judged, name, spec.hyperparameters.shots)?;
-        let value = latency::p99_millis(config, inputs, file)?;
+        let value = latency::p99_millis(config, inputs, file, stop)?;
         metrics.push(Metric { name: "latencyP99Millis".to_owned(), split: None, value });
         metrics.extend(by_category(judged, name));
         Ok(metrics)

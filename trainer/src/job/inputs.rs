@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use inctrl_model::{BackboneInfo, Device, Head, HeadError};
 use inctrl_storage::dataset::{self, Fingerprint};
 use inctrl_storage::{
-    DatasetError, Digest, FetchError, Listing, Store, StoreOptions, Uri, fetch_file, fetch_listing,
-    fetch_tree,
+    DatasetError, Digest, FetchError, Listing, Store, StoreError, StoreOptions, Uri, fetch_file,
+    fetch_listing, fetch_tree,
 };
 
 use super::spec::{ActiveSpec, DataSpec, JobSpec};
@@ -25,6 +25,8 @@ pub(super) struct Inputs {
     pub(super) gate: Data,
     /// The head that serves now: its revision and its file.
     pub(super) active: Option<(Digest, PathBuf)>,
+    /// Where that head should be and is not. A run is how one comes by a new head, so it goes on without.
+    pub(super) lost_active: Option<Uri>,
 }
 
 /// A data set on this machine.
@@ -58,11 +60,14 @@ impl Inputs {
         let backbone = stop.run(backbone(&store, expected, &work))?;
         let data = stop.run(data(&spec.dataset, args, &work))?;
         let gate = stop.run(self::data(&spec.gate.dataset, args, &work))?;
-        let active = match &spec.gate.active {
-            Some(active) => Some((active.digest, stop.run(head(active, spec, args, &work))?)),
-            None => None,
-        };
-        Ok(Self { backbone, data, gate, active })
+        let (mut active, mut lost_active) = (None, None);
+        if let Some(known) = &spec.gate.active {
+            match stop.run(head(known, spec, args, &work))? {
+                Some(file) => active = Some((known.digest, file)),
+                None => lost_active = Some(known.uri.clone()),
+            }
+        }
+        Ok(Self { backbone, data, gate, active, lost_active })
     }
 
     /// Leaves the active head aside where it goes with another backbone than the run's: no score of it means anything here.
@@ -152,15 +157,24 @@ fn compare(uri: &Uri, expected: Digest, found: Digest) -> Result<(), JobError> {
     Err(JobError::DataChanged { uri: uri.clone(), expected, found })
 }
 
-/// The file of the head that serves now.
-async fn head(active: &ActiveSpec, spec: &JobSpec, args: &Args, work: &Path) -> Result<PathBuf, JobError> {
+/// The file of the head that serves now, where its artifact is still there.
+async fn head(
+    active: &ActiveSpec,
+    spec: &JobSpec,
+    args: &Args,
+    work: &Path,
+) -> Result<Option<PathBuf>, JobError> {
     let store = open(&active.uri, spec.output.secret_folder.as_deref(), args)?;
-    let manifest = inctrl_storage::read_manifest(&store, None).await?;
-    let manifest = manifest.ok_or_else(|| JobError::NoActive { uri: active.uri.clone() })?;
-    let part = manifest.head().map_err(|_| JobError::NoActive { uri: active.uri.clone() })?;
+    let Some(manifest) = inctrl_storage::read_manifest(&store, None).await? else { return Ok(None) };
+    let Ok(part) = manifest.head() else { return Ok(None) };
     let to = work.join("active.safetensors");
-    fetch_file(&store, &part.path, Some(active.digest), &to).await?;
-    Ok(to)
+    match fetch_file(&store, &part.path, Some(active.digest), &to).await {
+        Err(FetchError::Store { source: StoreError::NotFound { .. }, .. }) => Ok(None),
+        fetched => {
+            fetched?;
+            Ok(Some(to))
+        }
+    }
 }
 
 fn digest(hex: &str) -> Result<Digest, JobError> {

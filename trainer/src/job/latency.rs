@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::JobError;
 use super::inputs::Inputs;
+use super::stop::Stop;
 use crate::config::TrainConfig;
 use crate::data::{self, DatasetSpec};
 
@@ -22,7 +23,12 @@ const IMAGES: usize = 5;
 const LIMITS: ImageLimits = ImageLimits { max_bytes: 100 << 20, max_pixels: 100_000_000 };
 
 /// The time that 99 of 100 queries do not take longer than, in milliseconds.
-pub(super) fn p99_millis(config: &TrainConfig, inputs: &Inputs, head: &Path) -> Result<f64, JobError> {
+pub(super) fn p99_millis(
+    config: &TrainConfig,
+    inputs: &Inputs,
+    head: &Path,
+    stop: &Stop,
+) -> Result<f64, JobError> {
     let folder = &inputs.backbone;
     let unusable = |source| JobError::Backbone { folder: folder.clone(), source };
     let device = crate::device::open(config.device)?;
@@ -33,6 +39,9 @@ pub(super) fn p99_millis(config: &TrainConfig, inputs: &Inputs, head: &Path) -> 
     let prompts = prompts.map_err(unusable)?;
     let mut times = Vec::with_capacity(TIMED);
     for (number, query) in pixels.iter().cycle().take(WARM_UP + TIMED).enumerate() {
+        if stop.is_asked() {
+            return Err(JobError::Stopped);
+        }
         let began = Instant::now();
         let features = backbone.stack(&[query]).and_then(|stacked| backbone.encode_images(&stacked));
         let residuals = tch::no_grad(|| Ok(Residuals::new(&features?, &prompts))).map_err(unusable)?;

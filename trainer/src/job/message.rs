@@ -33,7 +33,7 @@ pub struct Message {
     /// `BadData`, `BadConfig` or `TryAgain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// For people: what went wrong and what to do.
+    /// For people: what went wrong, or was missing, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -63,11 +63,12 @@ pub struct Figure {
 pub(super) struct Reporter {
     path: PathBuf,
     percent: u8,
+    note: Option<String>,
 }
 
 impl Reporter {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), percent: 0 }
+        Self { path: path.to_owned(), percent: 0, note: None }
     }
 
     /// The run has come so far; `percent` never falls.
@@ -76,13 +77,20 @@ impl Reporter {
         tracing::info!(percent = self.percent, "progress");
     }
 
+    /// Something to tell of a run that goes well.
+    pub(super) fn note(&mut self, note: String) {
+        self.note = Some(note);
+    }
+
     pub(super) fn published(&mut self, uri: &Uri, manifest: &Manifest) {
         self.percent = 100;
         let gate = manifest.record.gate.iter().flat_map(|gate| &gate.candidate);
         let whole = gate.filter(|metric| metric.split.is_none());
         let metrics = whole.map(|metric| Figure { name: metric.name.clone(), value: metric.value }).collect();
         let digest = Some(manifest.revision.to_string());
-        self.write(&Message { digest, uri: Some(uri.clone()), metrics, ..self.message(Outcome::Published) });
+        let message = self.note.clone();
+        let uri = Some(uri.clone());
+        self.write(&Message { digest, uri, metrics, message, ..self.message(Outcome::Published) });
     }
 
     pub(super) fn failed(&self, error: &JobError) {

@@ -1,10 +1,13 @@
 //! What is found: numbers that can be worked out by hand, the same in every run, and the page about them.
 
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use approx::assert_abs_diff_eq;
 use inctrl_model::HeadKind;
 use inctrl_trainer::data::Format;
 use inctrl_trainer::eval::evaluation::MapOf;
-use inctrl_trainer::eval::{Baseline, EvalConfig, Method, evaluate, table};
+use inctrl_trainer::eval::{Baseline, EvalConfig, EvalError, Method, evaluate, evaluate_while, table};
 use inctrl_trainer::report;
 
 use crate::fixture::{Fixture, category, flat, named};
@@ -36,6 +39,19 @@ fn flat_pictures_give_the_numbers_worked_out_by_hand() {
     for (score, expected) in scores.iter().zip(expected) {
         assert_abs_diff_eq!(*score, expected, epsilon = 1e-5);
     }
+}
+
+#[test]
+fn an_evaluation_that_nobody_wants_any_more_ends_before_the_next_category() {
+    let fixture = Fixture::new();
+    let asked = AtomicUsize::new(0);
+    let go_on = || match asked.fetch_add(1, Ordering::Relaxed) {
+        0 => ControlFlow::Continue(()),
+        _ => ControlFlow::Break(()),
+    };
+    let ended = evaluate_while(&whole(&fixture), &go_on).map(|_| ()).unwrap_err();
+    assert!(matches!(ended, EvalError::Stopped), "{ended}");
+    assert_eq!(asked.into_inner(), 2);
 }
 
 /// Two heads of one name, one of another, all baselines, on two categories with masks.

@@ -73,6 +73,17 @@ fn the_active_head_is_judged_on_the_same_images() {
 }
 
 #[test]
+fn a_lost_artifact_of_the_active_head_stops_no_run_and_is_told() {
+    let mut setting = Setting::new();
+    let lost = crate::setting::uri(&setting.fixture.path("artifacts/lost"));
+    setting.job["gate"]["active"] = json!({ "digest": Digest::of("a head"), "uri": lost });
+    let pod = setting.run("first");
+    assert_eq!((pod.code, pod.message.outcome), (Some(0), Outcome::Published), "{}", pod.log);
+    assert!(pod.message.message.unwrap().contains(&lost), "where it was must be told");
+    assert!(setting.manifest().unwrap().record.gate.unwrap().active.is_none());
+}
+
+#[test]
 fn an_active_head_of_another_backbone_is_not_judged_beside_the_new_one() {
     let mut setting = Setting::new();
     assert_eq!(setting.run("first").code, Some(0));

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use inctrl_model::HeadKind;
 use inctrl_trainer::config::TrainConfig;
 use inctrl_trainer::data::{DatasetSpec, Format};
-use inctrl_trainer::run::{Ending, run};
+use inctrl_trainer::run::{Ending, Moment, run};
 use inctrl_trainer::train::TrainError;
 
 use crate::fixture::{draw_category, fixture, names_in, out};
@@ -16,10 +16,15 @@ fn whole(config: &TrainConfig) -> Ending {
 
 /// Runs `epochs` more epochs, then stops as if the process had ended.
 fn stopped_after(config: &TrainConfig, epochs: usize) -> Ending {
+    stopped_at(config, epochs, |moment| matches!(moment, Moment::Epoch(_)))
+}
+
+/// Stops when the run has come `times` to such a moment.
+fn stopped_at(config: &TrainConfig, times: usize, is_such: fn(&Moment<'_>) -> bool) -> Ending {
     let mut seen = 0;
-    run(config, false, &mut |_| {
-        seen += 1;
-        if seen == epochs { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    run(config, false, &mut |moment| {
+        seen += usize::from(is_such(&moment));
+        if seen == times { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
     .unwrap()
 }
@@ -33,6 +38,8 @@ fn a_resumed_run_gives_bit_for_bit_what_an_uninterrupted_one_gives() {
         let config = fixture.config(kind, &interrupted);
         assert!(matches!(stopped_after(&config, 1), Ending::Stopped));
         assert_eq!(names_in(&interrupted), ["checkpoint.safetensors"]);
+        // Within an epoch: what it did is given up.
+        assert!(matches!(stopped_at(&config, 3, |moment| matches!(moment, Moment::Step)), Ending::Stopped));
         assert!(matches!(stopped_after(&config, 1), Ending::Stopped));
         assert!(matches!(whole(&config), Ending::Trained(_)));
         for name in ["head.safetensors", "loss-curve.json"] {

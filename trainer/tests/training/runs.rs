@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use inctrl_model::{Device, Head, HeadKind};
 use inctrl_storage::Manifest;
 use inctrl_trainer::config::{Recipe, TrainConfig};
-use inctrl_trainer::run::{Ending, run};
+use inctrl_trainer::run::{Ending, Moment, run};
 use inctrl_trainer::train::LossCurve;
 
 use crate::fixture::{CATEGORIES, fixture, names_in, out};
@@ -68,8 +68,10 @@ fn the_loss_falls() {
         settings.training.learning_rate = Some(0.03);
         settings.validation.share = Some(0.0);
         let mut losses = Vec::new();
-        run(&TrainConfig::new(settings).unwrap(), false, &mut |record| {
-            losses.push(record.loss);
+        run(&TrainConfig::new(settings).unwrap(), false, &mut |moment| {
+            if let Moment::Epoch(record) = moment {
+                losses.push(record.loss);
+            }
             ControlFlow::Continue(())
         })
         .unwrap();

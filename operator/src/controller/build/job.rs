@@ -25,8 +25,12 @@ const JOB_FOLDER: &str = "/etc/inctrl/job";
 /// User and group of the container: nobody in particular, and not root.
 const USER: i64 = 65_532;
 
-/// Exit codes that no repetition helps: usage, data, configuration, memory.
-const FINAL_EXITS: [i32; 4] = [64, 65, 78, 137];
+/// Exit codes that no repetition helps: usage, data, configuration. 137 is none of them: so ends what ran out of memory, but also
+/// what was killed for other reasons, and the policy does not see which.
+const FINAL_EXITS: [i32; 3] = [64, 65, 78];
+
+/// Seconds from SIGTERM to SIGKILL: for the step or the batch that is under way, and for the upload of the checkpoint.
+const GRACE: i64 = 120;
 
 /// Whose Job it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +137,7 @@ fn pod(model: &ValidModel, defaults: &JobDefaults) -> Value {
     }
     let mut pod = json!({
         "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": GRACE,
         "automountServiceAccountToken": false,
         "securityContext": {
             "runAsNonRoot": true,
@@ -270,8 +275,9 @@ mod tests {
         let job = job(|_| {});
         let rules = &job["spec"]["podFailurePolicy"]["rules"];
         assert_eq!(rules[0]["action"], "Ignore");
-        assert_eq!(rules[1]["onExitCodes"]["values"], json!([64, 65, 78, 137]));
+        assert_eq!(rules[1]["onExitCodes"]["values"], json!([64, 65, 78]));
         assert_eq!(job["spec"]["template"]["spec"]["restartPolicy"], "Never");
+        assert_eq!(job["spec"]["template"]["spec"]["terminationGracePeriodSeconds"], 120);
     }
 
     /// Regression 3.

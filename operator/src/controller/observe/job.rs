@@ -106,7 +106,6 @@ fn class(failed: &JobCondition, end: Option<&ContainerStateTerminated>) -> Failu
     match code {
         Some(64 | 78) => FailureClass::BadConfig,
         Some(65) => FailureClass::BadData,
-        Some(137) => FailureClass::OutOfMemory,
         Some(_) | None => FailureClass::Infrastructure,
     }
 }
@@ -216,6 +215,12 @@ mod tests {
         assert_eq!(
             class_of(&failed("PodFailurePolicy", ""), &[Arc::clone(&memory)]),
             FailureClass::OutOfMemory
+        );
+        let killed = pod(json!({ "terminated": { "exitCode": 137, "reason": "Error" } }));
+        assert_eq!(
+            class_of(&failed("BackoffLimitExceeded", ""), &[killed]),
+            FailureClass::Infrastructure,
+            "a pod that was deleted did not run out of memory"
         );
         assert_eq!(class_of(&failed("DeadlineExceeded", ""), &[]), FailureClass::Deadline);
         let early = pod(json!({ "terminated": { "exitCode": 65, "finishedAt": "2026-01-01T00:00:00Z" } }));

@@ -1,7 +1,7 @@
 //! What has to be done, from what is to be and what is. Nothing here depends on how the status came to be as it is, so that
 //! work that was cut off is found again.
 
-use inctrl_storage::UriError;
+use inctrl_storage::{Uri, UriError};
 
 use super::desired::{Desired, HeadRef};
 use super::{Context, dataset, run, trigger};
@@ -40,8 +40,8 @@ pub enum Action {
     Push(Desired),
     /// Make the servers forget the model and, where asked, delete its artifacts.
     CleanUp {
-        /// Whether artifacts go too.
-        delete_artifacts: bool,
+        /// Folder of the artifacts that go too.
+        artifacts: Option<Uri>,
     },
     /// Let the object go.
     RemoveFinalizer,
@@ -71,11 +71,12 @@ pub(super) fn derive(cx: &Context<'_>, status: &InCTRLModelStatus) -> Result<Vec
     }
     let desired = Desired::of(status, cx.seen.servers.as_deref())?;
     if let Some(run) = &status.run {
-        if run::awaits_artifact(cx, run) && needs_reading(cx, run) {
+        let readable = cx.problem.is_none();
+        if readable && run::awaits_artifact(cx, run) && needs_reading(cx, run) {
             actions.push(Action::ReadArtifact { key: run.key.clone().unwrap_or_default() });
         }
         let pending = run::Outcome::of(run) == run::Outcome::Pending;
-        if pending && run::job(cx, run).is_none() && !cx.model.spec.suspend {
+        if readable && pending && run::job(cx, run).is_none() && !cx.spec.suspend {
             actions.push(Action::CreateJob(intent(run, desired.active.clone())));
         }
     }
@@ -113,7 +114,7 @@ fn of_job(cx: &Context<'_>, status: &InCTRLModelStatus, job: &JobView) -> Option
     if active && !wanted {
         return Some(Action::DeleteJob { name });
     }
-    let suspend = active && cx.model.spec.suspend;
+    let suspend = active && cx.spec.suspend;
     if active && job.suspended != suspend {
         return Some(Action::SetJob { name, suspend, ttl: None });
     }
@@ -124,7 +125,7 @@ fn of_job(cx: &Context<'_>, status: &InCTRLModelStatus, job: &JobView) -> Option
         .run
         .as_ref()
         .is_some_and(|run| run.key.as_ref() != Some(&job.run_key) || !run::is_open(run));
-    let ttl = cx.model.spec.training.ttl_seconds_after_finished;
+    let ttl = cx.spec.training.ttl_seconds_after_finished;
     (!active && !wanted && recorded && !job.has_ttl).then_some(Action::SetJob {
         name,
         suspend: false,

@@ -19,7 +19,40 @@ pub(super) enum Verdict {
 pub(super) struct Totals {
     pub(super) requests: i64,
     pub(super) errors: i64,
+    /// How many servers have it.
+    pub(super) servers: i64,
     latency: Latency,
+}
+
+/// What had been counted when a step or a bake began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Base {
+    pub(super) requests: i64,
+    pub(super) errors: i64,
+    /// How many servers that was the sum of; none where an older operator wrote it.
+    pub(super) servers: Option<i64>,
+}
+
+impl Base {
+    /// All that is counted now.
+    pub(super) fn now<'a>(reports: impl Iterator<Item = &'a ServerReport>, digest: &str) -> Self {
+        let Totals { requests, errors, servers, latency: _ } = totals(reports, digest);
+        Self { requests, errors, servers: Some(servers) }
+    }
+
+    /// From where counting goes on. Servers come and go with what they counted, and one that was started anew counts from
+    /// nought: neither may look like requests, so counting begins again where the sum is of other servers, or fell.
+    pub(super) fn kept<'a>(self, reports: impl Iterator<Item = &'a ServerReport>, digest: &str) -> Self {
+        let now = Self::now(reports, digest);
+        if self.servers.is_some() && self.servers != now.servers {
+            return now;
+        }
+        Self {
+            requests: self.requests.min(now.requests),
+            errors: self.errors.min(now.errors),
+            servers: now.servers,
+        }
+    }
 }
 
 /// Adds up what servers saw of a head in any role.
@@ -27,30 +60,26 @@ pub(super) fn totals<'a>(reports: impl Iterator<Item = &'a ServerReport>, digest
     let mut all = Totals::default();
     for head in reports.flat_map(|report| report.heads.iter().filter(|head| head.digest == digest)) {
         let HeadView { requests, errors, latency, .. } = head;
-        all.requests += requests;
-        all.errors += errors;
+        all.requests = all.requests.saturating_add((*requests).max(0));
+        all.errors = all.errors.saturating_add((*errors).max(0));
+        all.servers += 1;
         all.latency.add(latency);
     }
     all
 }
 
-/// What was added since a count was taken. A server that was started anew counts from nought, and its counts with it.
-fn since(total: i64, base: i64) -> i64 {
-    if total < base { total } else { total - base }
-}
-
-/// Judges what was seen of a head since `base` (requests, errors). With `paired`, the candidate's scores are judged too.
+/// Judges what was seen of a head since `base`, which [`Base::kept`] was asked for. With `paired`, the candidate's scores are judged too.
 pub(super) fn judge<'a>(
     cx: &Context<'_>,
     reports: impl Iterator<Item = &'a ServerReport> + Clone,
     digest: &str,
-    base: (i64, i64),
+    base: Base,
     paired: bool,
 ) -> Verdict {
-    let bounds = &cx.model.spec.rollout.analysis;
+    let bounds = &cx.spec.rollout.analysis;
     let seen = totals(reports.clone(), digest);
-    let requests = since(seen.requests, base.0);
-    let errors = since(seen.errors, base.1).min(requests);
+    let requests = (seen.requests - base.requests).max(0);
+    let errors = (seen.errors - base.errors).clamp(0, requests);
     // With few requests it fails only where the errors are too many whatever the rest will be.
     let weighed = requests.max(bounds.min_requests).max(1);
     if errors.saturating_mul(10_000) > bounds.max_error_rate_basis_points.saturating_mul(weighed) {

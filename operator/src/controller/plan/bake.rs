@@ -2,19 +2,19 @@
 
 use jiff::Timestamp;
 
-use super::analysis::{self, Verdict};
+use super::analysis::{self, Base, Verdict};
 use super::rollout::{later, next_failure, reports};
 use super::{Context, Draft, EventReason, history};
 use crate::crd::InCTRLModelStatus;
 
 /// When the bake ends.
 pub(super) fn ends(cx: &Context<'_>, status: &InCTRLModelStatus) -> Option<Timestamp> {
-    status.bake.as_ref().map(|bake| later(bake.started_at, cx.model.spec.rollout.bake_seconds))
+    status.bake.as_ref().map(|bake| later(bake.started_at, cx.spec.rollout.bake_seconds))
 }
 
 /// Ends the bake, or takes the new head back.
 pub(super) fn advance(cx: &Context<'_>, draft: &mut Draft) {
-    if cx.model.spec.suspend {
+    if cx.spec.suspend {
         return;
     }
     let ends = ends(cx, &draft.status);
@@ -23,14 +23,17 @@ pub(super) fn advance(cx: &Context<'_>, draft: &mut Draft) {
         return;
     };
     let digest = active.digest.as_deref().unwrap_or_default();
-    let verdict = analysis::judge(cx, reports(cx), digest, (bake.base_requests, bake.base_errors), false);
+    let base = Base { requests: bake.base_requests, errors: bake.base_errors, servers: bake.base_servers };
+    let base = base.kept(reports(cx), digest);
+    (bake.base_requests, bake.base_errors, bake.base_servers) = (base.requests, base.errors, base.servers);
+    let verdict = analysis::judge(cx, reports(cx), digest, base, false);
     let Verdict::Failed(message) = verdict else {
         if ends.is_some_and(|ends| ends <= cx.now) {
             draft.status.bake = None;
         }
         return;
     };
-    let rollout = &cx.model.spec.rollout;
+    let rollout = &cx.spec.rollout;
     let counts = bake.failures <= rollout.analysis.failure_limit;
     if counts && next_failure(cx, bake.failed_at.or(Some(bake.started_at))) <= cx.now {
         bake.failures += 1;

@@ -3,7 +3,7 @@
 
 use super::desired::Desired;
 use super::rollout::{self, reports};
-use super::{Context, Draft, history, pin, run};
+use super::{Context, Draft, history, invalid, pin, run};
 use crate::controller::observation::{JobState, Role, ServerReport};
 use crate::crd::Servers;
 use crate::crd::conditions::{self, ConditionStatus, ConditionType};
@@ -99,7 +99,7 @@ fn ready(cx: &Context<'_>, draft: &mut Draft) {
 
 fn dataset_resolved(cx: &Context<'_>, draft: &mut Draft) {
     let type_ = ConditionType::DatasetResolved;
-    let pinned = cx.model.dataset().sha256.is_some();
+    let pinned = cx.spec.training.dataset.sha256.is_some();
     let trouble = cx.seen.dataset.as_ref().and_then(|look| look.found.as_ref().err()).filter(|_| !pinned);
     if let Some(trouble) = trouble {
         draft.set(cx, type_, false, trouble.reason, trouble.message.clone());
@@ -129,9 +129,12 @@ fn trained(cx: &Context<'_>, draft: &mut Draft) {
 
 fn progressing(cx: &Context<'_>, draft: &mut Draft) {
     let type_ = ConditionType::Progressing;
-    let spec = &cx.model.spec;
+    let spec = cx.spec;
     let steps = spec.rollout.steps.len();
-    let training = draft.status.run.as_ref().is_some_and(run::is_open);
+    let open = draft.status.run.as_ref().filter(|run| run::is_open(run));
+    let job = open.and_then(|run| run::job(cx, run)).map(|job| &job.state);
+    // With a spec that cannot be acted on no Job is made, and no artifact is read.
+    let training = open.is_some() && (cx.problem.is_none() || matches!(job, Some(JobState::Active { .. })));
     let rolling = draft.status.canary.clone().filter(|_| draft.status.candidate.is_some());
     if spec.suspend {
         draft.set(cx, type_, false, "Suspended", "spec.suspend is true");
@@ -151,6 +154,8 @@ fn progressing(cx: &Context<'_>, draft: &mut Draft) {
         }
     } else if training {
         draft.set(cx, type_, true, "Training", "a training run is under way");
+    } else if cx.problem.is_some() && draft.status.bake.is_none() {
+        draft.set(cx, type_, false, invalid::REASON, "");
     } else if let Some(pin) = spec.pinned_revision {
         draft.set(cx, type_, false, "Pinned", format!("spec.pinnedRevision holds revision {pin}"));
     } else if draft.status.bake.is_some() {
@@ -173,12 +178,16 @@ fn progressing(cx: &Context<'_>, draft: &mut Draft) {
 
 fn degraded(cx: &Context<'_>, draft: &mut Draft) {
     let type_ = ConditionType::Degraded;
+    // Said already, and more pressing than all else.
+    if cx.problem.is_some() {
+        return;
+    }
     if pin::is_missing(cx, draft) {
         let message = "spec.pinnedRevision names no revision of status.history that passed the gate; the active one is kept";
         draft.set(cx, type_, true, "RevisionMissing", message);
         return;
     }
-    let limit = cx.model.spec.rollout.analysis.failure_limit;
+    let limit = cx.spec.rollout.analysis.failure_limit;
     if draft.status.canary.as_ref().is_some_and(|canary| canary.failures > limit) {
         let message = "the candidate fails its analysis and spec.rollout.autoRollback is false; pin a revision or change \
                        the spec";
@@ -238,13 +247,15 @@ fn phase(cx: &Context<'_>, draft: &Draft) -> &'static str {
     let status = &draft.status;
     let canary = status.canary.as_ref().filter(|_| status.candidate.is_some());
     let open = status.run.as_ref().is_some_and(run::is_open);
-    if cx.model.spec.suspend {
+    if cx.problem.is_some() {
+        "Invalid"
+    } else if cx.spec.suspend {
         "Suspended"
     } else if let Some(canary) = canary {
         if canary.step.is_some() { "Canary" } else { "Preloading" }
     } else if open {
         "Training"
-    } else if cx.model.spec.pinned_revision.is_some() && !pin::is_missing(cx, draft) {
+    } else if cx.spec.pinned_revision.is_some() && !pin::is_missing(cx, draft) {
         "Pinned"
     } else if status.bake.is_some() {
         "Baking"

@@ -27,7 +27,7 @@ pub(super) fn advance(cx: &Context<'_>, draft: &mut Draft) {
 
 /// The data set as it is known to be: as pinned, or as last seen.
 fn known(cx: &Context<'_>) -> Option<DatasetView> {
-    if let Some(sha256) = &cx.model.dataset().sha256 {
+    if let Some(sha256) = &cx.spec.training.dataset.sha256 {
         return Some(DatasetView { fingerprint: format!("sha256:{sha256}"), objects: None, bytes: None });
     }
     cx.seen.dataset.as_ref()?.found.as_ref().ok().cloned()
@@ -35,7 +35,7 @@ fn known(cx: &Context<'_>) -> Option<DatasetView> {
 
 /// Whether what is known is new enough to start a run from.
 pub(super) fn is_fresh(cx: &Context<'_>) -> bool {
-    if cx.model.dataset().sha256.is_some() {
+    if cx.spec.training.dataset.sha256.is_some() {
         return true;
     }
     cx.seen.dataset.as_ref().is_some_and(|look| look.found.is_ok() && cx.now < next_look(cx, look))
@@ -43,15 +43,16 @@ pub(super) fn is_fresh(cx: &Context<'_>) -> bool {
 
 /// When the data set is to be looked at again; none where it need not be.
 pub(super) fn due(cx: &Context<'_>, run_wanted: bool) -> Option<Timestamp> {
-    let watched = cx.model.spec.training.retrain_on.contains(&RetrainTrigger::DatasetChange);
-    if cx.model.dataset().sha256.is_some() || cx.model.spec.suspend || !(watched || run_wanted) {
+    let watched = cx.spec.training.retrain_on.contains(&RetrainTrigger::DatasetChange);
+    let pinned = cx.spec.training.dataset.sha256.is_some();
+    if cx.problem.is_some() || pinned || cx.spec.suspend || !(watched || run_wanted) {
         return None;
     }
     Some(cx.seen.dataset.as_ref().map_or(cx.now, |look| next_look(cx, look)))
 }
 
 fn next_look(cx: &Context<'_>, look: &Look<DatasetView>) -> Timestamp {
-    let period = cx.model.dataset().refresh_period_seconds;
+    let period = cx.spec.training.dataset.refresh_period_seconds;
     let wait = if look.found.is_ok() {
         period
     } else {

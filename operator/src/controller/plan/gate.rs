@@ -66,7 +66,8 @@ fn check(bound: &GateMetric, shown: &GateView, active: Option<&Revision>) -> Res
     let (Some(allowed), Some(active)) = (*max_regression_basis_points, active) else { return Ok(()) };
     let Some(former) = former_value(&name, shown, active) else {
         let message = format!(
-            "{name} of the active head was not measured on the same images, so they cannot be compared"
+            "{name} of the active head was not measured on the same images, so they cannot be compared; restore its \
+             artifact, or drop this bound's maxRegressionBasisPoints for one run, then annotate inctrl.dev/retrain-at"
         );
         return refuse("EvaluationFailed", message);
     };

@@ -37,9 +37,9 @@ impl Phase {
 
 /// Number of the next head.
 pub(super) fn next(status: &InCTRLModelStatus) -> i64 {
-    let InCTRLModelStatus { active, candidate, history, .. } = status;
+    let InCTRLModelStatus { active, candidate, history, last_revision, .. } = status;
     let used = history.iter().chain(active).chain(candidate).map(|row| row.revision);
-    used.max().unwrap_or(0) + 1
+    used.chain(*last_revision).max().unwrap_or(0) + 1
 }
 
 /// Writes a head's row, with what became of it.
@@ -59,10 +59,12 @@ pub(super) fn find(status: &InCTRLModelStatus, revision: i64) -> Option<&Revisio
     status.history.iter().find(|row| row.revision == revision)
 }
 
-/// Forgets the oldest rows beyond the limit, but never those of heads that servers hold.
+/// Forgets the oldest rows beyond the limit, but never those of heads that servers hold, nor the newest: what became of it is
+/// what people ask.
 pub(super) fn trim(status: &mut InCTRLModelStatus, limit: i64) {
     let limit = usize::try_from(limit).unwrap_or(1).max(1);
     let held = [
+        status.history.first().map(|newest| newest.revision),
         status.active.as_ref().map(|active| active.revision),
         status.bake.as_ref().map(|bake| bake.standby_revision),
     ];

@@ -14,6 +14,10 @@ const POLL: i64 = 5;
 const POLL_YOUNG: i64 = 1;
 const YOUNG: i64 = 10;
 
+/// How often to look at an older one: whenever a tenth has been added to its age, and at least so often.
+const AGES: i64 = 10;
+const LONGEST_POLL: i64 = 300;
+
 /// Longest wait before an artifact that could not be read is read again.
 const LONGEST_ARTIFACT_RETRY: i64 = 300;
 
@@ -31,9 +35,10 @@ pub(super) fn derive(
 ) -> Option<SignedDuration> {
     let mut times: Vec<Timestamp> = Vec::new();
     times.extend(dataset::due(cx, trigger::is_wanted(cx, status)));
-    times.extend(status.retry_not_before.filter(|_| !cx.model.spec.suspend));
-    times.extend(status.next_schedule_time.filter(|_| !cx.model.spec.suspend));
-    times.extend(bake::ends(cx, status));
+    // One that is over and began nothing waits for something else: the end of a run or of a rollout, a look at the data set.
+    let timed = [status.retry_not_before, status.next_schedule_time, bake::ends(cx, status)];
+    let is_quiet = cx.spec.suspend;
+    times.extend(timed.into_iter().flatten().filter(|time| !is_quiet && *time > cx.now));
     times.extend(of_run(cx, status));
     times.extend(of_rollout(cx, status));
     if actions.iter().any(|action| matches!(action, Action::Push(_))) {
@@ -47,20 +52,23 @@ pub(super) fn derive(
 fn of_run(cx: &Context<'_>, status: &InCTRLModelStatus) -> Option<Timestamp> {
     let open = status.run.as_ref().filter(|run| run::is_open(run))?;
     if run::awaits_artifact(cx, open) {
-        return Some(run::artifact(cx, open).map_or(cx.now, artifact_retry));
+        return cx.problem.is_none().then(|| run::artifact(cx, open).map_or(cx.now, artifact_retry));
     }
     let job = run::job(cx, open)?;
-    // A pod that cannot start does not say so by a change of the Job.
-    let unstarted = matches!(&job.state, JobState::Active { progress: None, blocked, .. }
-        if blocked.is_some() || open.progress_percent.is_none());
+    // A pod that cannot start does not say so by a change of the Job; one that runs is not told from it here, and so is looked
+    // at ever more seldom.
     let JobState::Active { started_at, .. } = &job.state else { return None };
-    let is_young = started_at.is_none_or(|started| cx.now < later(started, YOUNG));
-    let wait = if is_young { POLL_YOUNG } else { POLL };
-    (unstarted && !cx.model.spec.suspend).then(|| later(cx.now, wait))
+    let age = started_at.map(|started| cx.now.duration_since(started).as_secs());
+    let wait = match age {
+        None => POLL,
+        Some(age) if age < YOUNG => POLL_YOUNG,
+        Some(age) => (age / AGES).clamp(POLL, LONGEST_POLL),
+    };
+    (!cx.spec.suspend).then(|| later(cx.now, wait))
 }
 
 fn of_rollout(cx: &Context<'_>, status: &InCTRLModelStatus) -> Option<Timestamp> {
-    let spec = &cx.model.spec;
+    let spec = cx.spec;
     if spec.suspend {
         return None;
     }

@@ -13,12 +13,12 @@ fn holdable(status: &InCTRLModelStatus, pin: i64) -> Option<&Revision> {
 pub(super) fn is_missing(cx: &Context<'_>, draft: &Draft) -> bool {
     let active = draft.status.active.as_ref().map(|active| active.revision);
     let known = |pin| active == Some(pin) || holdable(&draft.status, pin).is_some();
-    cx.model.spec.pinned_revision.is_some_and(|pin| !known(pin))
+    cx.spec.pinned_revision.is_some_and(|pin| !known(pin))
 }
 
 /// Makes the pinned revision the active one.
 pub(super) fn advance(cx: &Context<'_>, draft: &mut Draft) {
-    let Some(pin) = cx.model.spec.pinned_revision else { return };
+    let Some(pin) = cx.spec.pinned_revision else { return };
     // What is rolling out stands back; it may go on when the pin is gone.
     draft.status.canary = None;
     if draft.status.active.as_ref().is_some_and(|active| active.revision == pin) {

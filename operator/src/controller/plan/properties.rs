@@ -26,6 +26,7 @@ enum Happening {
     Seed(i64),
     Pin(Option<i64>),
     Suspend(bool),
+    BreakSpec(bool),
     Approve,
     RetrainAt(u8),
     OperatorRestarts,
@@ -74,6 +75,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0_i64..3).prop_map(Happening::Seed),
         1 => prop::option::weighted(0.4, 1_i64..6).prop_map(Happening::Pin),
         1 => any::<bool>().prop_map(Happening::Suspend),
+        1 => any::<bool>().prop_map(Happening::BreakSpec),
         1 => Just(Happening::Approve),
         1 => (0_u8..3).prop_map(Happening::RetrainAt),
         1 => Just(Happening::OperatorRestarts),
@@ -87,6 +89,7 @@ fn happen(world: &mut World, happening: &Happening) {
         Happening::Seed(seed) => world.spec.training.hyperparameters.seed = seed,
         Happening::Pin(pin) => world.spec.pinned_revision = pin,
         Happening::Suspend(suspend) => world.spec.suspend = suspend,
+        Happening::BreakSpec(broken) => world.break_spec(broken),
         Happening::Approve => {
             let candidate = world.seen.status.candidate.as_ref();
             world.spec.rollout.approved_digest = candidate.and_then(|candidate| candidate.digest.clone());
@@ -118,7 +121,11 @@ fn happen(world: &mut World, happening: &Happening) {
                     world.seen.dataset = None;
                     world.seen.artifacts.clear();
                 }
-                Happening::Seed(_) | Happening::Pin(_) | Happening::Suspend(_) | Happening::Approve => {}
+                Happening::Seed(_)
+                | Happening::Pin(_)
+                | Happening::Suspend(_)
+                | Happening::BreakSpec(_)
+                | Happening::Approve => {}
             }
         }
     }
@@ -135,7 +142,7 @@ fn settle(world: &mut World) {
         // A status that was just written is not written differently by the next look at the same world.
         let mut again = world.seen.clone();
         again.status = plan.status.clone();
-        let repeated = super::plan(&world.model(), &again, world.now).unwrap();
+        let repeated = world.plan_from(&again);
         assert_eq!(repeated.status, plan.status, "a status must not answer to itself");
         assert!(repeated.events.is_empty(), "what was told is not told again: {:?}", repeated.events);
         if plan.actions.is_empty() && !unwritten {
@@ -222,6 +229,17 @@ fn history_is_monotone(before: &InCTRLModelStatus, after: &InCTRLModelStatus) {
         status.history.iter().chain(&status.active).chain(&status.candidate).map(|row| row.revision).max()
     };
     assert!(newest(after) >= newest(before), "numbers must not fall");
+    let is_new = |row: &&Revision| {
+        !before
+            .history
+            .iter()
+            .chain(&before.active)
+            .chain(&before.candidate)
+            .any(|known| known.revision == row.revision)
+    };
+    for row in after.history.iter().chain(&after.active).chain(&after.candidate).filter(is_new) {
+        assert!(Some(row.revision) > before.last_revision, "a number must not be given twice: {row:?}");
+    }
     for row in &before.history {
         if let Some(same) = after.history.iter().find(|same| same.revision == row.revision) {
             assert_eq!(same.digest, row.digest, "a number must name one head");
@@ -279,6 +297,7 @@ proptest! {
     fn no_order_of_happenings_leads_to_an_illegal_plan(
         manual in prop::bool::weighted(0.2),
         bake in select(vec![0_i64, 0, 120]),
+        history in select(vec![1_i64, 2, 10]),
         auto_rollback in prop::bool::weighted(0.8),
         happenings in vec(happening(), 1..60),
     ) {
@@ -286,6 +305,7 @@ proptest! {
         world.add_server("a");
         world.spec.rollout.bake_seconds = bake;
         world.spec.rollout.auto_rollback = auto_rollback;
+        world.spec.revision_history_limit = history;
         if manual {
             world.spec.rollout.approval = Approval::Manual;
         }

@@ -6,7 +6,7 @@
 use inctrl_proto::v1::{HeadProblem, HeadState};
 use jiff::{SignedDuration, Timestamp};
 
-use super::analysis::{self, Totals, Verdict};
+use super::analysis::{self, Base, Verdict};
 use super::{Context, Draft, EventReason, history};
 use crate::controller::observation::{Role, ServerReport};
 use crate::crd::{Approval, Bake, Canary, InCTRLModelStatus, Revision};
@@ -18,13 +18,13 @@ pub(super) fn reports<'a>(cx: &Context<'a>) -> impl Iterator<Item = &'a ServerRe
 
 /// Whether a candidate waits for a person.
 pub(super) fn awaits_approval(cx: &Context<'_>, candidate: &Revision) -> bool {
-    let rollout = &cx.model.spec.rollout;
+    let rollout = &cx.spec.rollout;
     rollout.approval == Approval::Manual && rollout.approved_digest != candidate.digest
 }
 
 /// Moves the rollout on as far as the servers' reports allow.
 pub(super) fn advance(cx: &Context<'_>, draft: &mut Draft) {
-    let spec = &cx.model.spec;
+    let spec = cx.spec;
     if spec.suspend || spec.pinned_revision.is_some() || cx.seen.servers.is_none() {
         return;
     }
@@ -83,23 +83,32 @@ fn preload(cx: &Context<'_>, draft: &mut Draft, digest: &str) {
 }
 
 fn enter(cx: &Context<'_>, draft: &mut Draft, digest: &str, step: usize) {
-    let steps = &cx.model.spec.rollout.steps;
+    let steps = &cx.spec.rollout.steps;
     let Some(canary) = &mut draft.status.canary else { return };
     let Some(next) = steps.get(step) else { return };
-    let Totals { requests, errors, .. } = analysis::totals(reports(cx), digest);
     canary.step = Some(step as i64);
     canary.weight = next.weight;
     canary.step_started_at = Some(cx.now);
-    canary.base_requests = Some(requests);
-    canary.base_errors = Some(errors);
+    count_from(canary, Base::now(reports(cx), digest));
     let note = format!("step {} of {}: the candidate answers {} percent", step + 1, steps.len(), next.weight);
     draft.tell(EventReason::CanaryStep, note);
 }
 
+fn count_from(canary: &mut Canary, base: Base) {
+    let Base { requests, errors, servers } = base;
+    (canary.base_requests, canary.base_errors, canary.base_servers) = (Some(requests), Some(errors), servers);
+}
+
 fn in_step(cx: &Context<'_>, draft: &mut Draft, digest: &str, step: usize) {
-    let rollout = &cx.model.spec.rollout;
+    let rollout = &cx.spec.rollout;
     let Some(canary) = &mut draft.status.canary else { return };
-    let base = (canary.base_requests.unwrap_or_default(), canary.base_errors.unwrap_or_default());
+    let base = Base {
+        requests: canary.base_requests.unwrap_or_default(),
+        errors: canary.base_errors.unwrap_or_default(),
+        servers: canary.base_servers,
+    };
+    let base = base.kept(reports(cx), digest);
+    count_from(canary, base);
     let verdict = analysis::judge(cx, reports(cx), digest, base, true);
     // Beyond the limit nothing more is decided by counting.
     if let Verdict::Failed(_) = verdict
@@ -137,7 +146,7 @@ fn in_step(cx: &Context<'_>, draft: &mut Draft, digest: &str, step: usize) {
 
 /// When the next failed look counts: once an interval, so that a hundred looks at one bad minute are one failure.
 pub(super) fn next_failure(cx: &Context<'_>, last: Option<Timestamp>) -> Timestamp {
-    later(last.unwrap_or(cx.now), cx.model.spec.rollout.analysis.interval_seconds)
+    later(last.unwrap_or(cx.now), cx.spec.rollout.analysis.interval_seconds)
 }
 
 fn step_started(cx: &Context<'_>, status: &InCTRLModelStatus) -> Timestamp {
@@ -150,7 +159,7 @@ fn has_passed(cx: &Context<'_>, status: &InCTRLModelStatus, pause: i64) -> bool 
 
 /// When a rollout that stands in a step with this pause has stood too long.
 pub(super) fn deadline(cx: &Context<'_>, status: &InCTRLModelStatus, pause: i64) -> Timestamp {
-    later(step_started(cx, status), pause.saturating_add(cx.model.spec.rollout.progress_deadline_seconds))
+    later(step_started(cx, status), pause.saturating_add(cx.spec.rollout.progress_deadline_seconds))
 }
 
 fn is_overdue(cx: &Context<'_>, status: &InCTRLModelStatus, pause: i64) -> bool {
@@ -162,7 +171,7 @@ pub(super) fn later(time: Timestamp, seconds: i64) -> Timestamp {
 }
 
 fn hold_or_take_back(cx: &Context<'_>, draft: &mut Draft, reason: &'static str, message: &str) {
-    if cx.model.spec.rollout.auto_rollback {
+    if cx.spec.rollout.auto_rollback {
         take_back(cx, draft, reason, message);
     }
 }
@@ -182,14 +191,15 @@ fn promote(cx: &Context<'_>, draft: &mut Draft, digest: &str) {
     promoted.promoted_at = Some(cx.now);
     promoted.phase = Some(history::Phase::Active.as_str().to_owned());
     if let Some(former) = draft.status.active.take() {
-        let Totals { requests, errors, .. } = analysis::totals(reports(cx), digest);
-        draft.status.bake = (cx.model.spec.rollout.bake_seconds > 0).then_some(Bake {
+        let Base { requests, errors, servers } = Base::now(reports(cx), digest);
+        draft.status.bake = (cx.spec.rollout.bake_seconds > 0).then_some(Bake {
             standby_revision: former.revision,
             started_at: cx.now,
             failures: 0,
             failed_at: None,
             base_requests: requests,
             base_errors: errors,
+            base_servers: servers,
         });
         history::record(&mut draft.status, former, history::Phase::Superseded, None);
     }
@@ -203,9 +213,7 @@ pub(super) fn restart_clocks(cx: &Context<'_>, status: &mut InCTRLModelStatus) {
     if let Some(canary) = &mut status.canary {
         canary.step_started_at = Some(cx.now);
         let digest = status.candidate.as_ref().and_then(|candidate| candidate.digest.as_deref());
-        let Totals { requests, errors, .. } = analysis::totals(reports(cx), digest.unwrap_or_default());
-        canary.base_requests = Some(requests);
-        canary.base_errors = Some(errors);
+        count_from(canary, Base::now(reports(cx), digest.unwrap_or_default()));
     }
     if let Some(bake) = &mut status.bake {
         bake.started_at = cx.now;

@@ -4,10 +4,10 @@
 use inctrl_storage::Digest;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Context, Draft, EventReason, gate, history};
+use super::{Context, Draft, EventReason, gate, history, limits};
 use crate::controller::keys;
 use crate::controller::observation::{ArtifactView, FailureClass, JobState, JobView, Look};
-use crate::crd::conditions::ConditionType;
+use crate::crd::conditions::{ConditionType, reason};
 use crate::crd::{Approval, Revision, Run};
 
 /// First and longest wait before a run that failed for reasons of infrastructure is tried again, in seconds.
@@ -113,10 +113,10 @@ fn end(cx: &Context<'_>, draft: &mut Draft, at: Option<Timestamp>, without: Fail
             Some(message) => fail(cx, draft, FailureClass::WrongArtifact, at, &message),
             None => succeed(cx, draft, artifact, at),
         },
-        Some(Err(trouble)) if trouble.reason == "ArtifactMissing" => {
+        Some(Err(trouble)) if trouble.reason == reason::ARTIFACT_MISSING => {
             fail(cx, draft, without, at, &trouble.message);
         }
-        Some(Err(trouble)) if trouble.reason == "DigestMismatch" => {
+        Some(Err(trouble)) if trouble.reason == reason::DIGEST_MISMATCH => {
             fail(cx, draft, FailureClass::WrongArtifact, at, &trouble.message);
         }
         // The store does not answer: that says nothing of the run.
@@ -126,7 +126,7 @@ fn end(cx: &Context<'_>, draft: &mut Draft, at: Option<Timestamp>, without: Fail
 
 /// What in an artifact is not what the run was told, if anything.
 fn mismatch(cx: &Context<'_>, run: &Run, artifact: &ArtifactView) -> Option<String> {
-    let backbone = &cx.model.spec.backbone.sha256;
+    let backbone = &cx.spec.backbone.sha256;
     if artifact.run_key != run.key {
         return Some("the manifest is of another run".to_owned());
     }
@@ -138,7 +138,7 @@ fn mismatch(cx: &Context<'_>, run: &Run, artifact: &ArtifactView) -> Option<Stri
         return Some("the manifest is of another data set".to_owned());
     }
     // Where the spec changed meanwhile the hash above is of the former; so is its backbone.
-    let unchanged = run.spec_hash.as_ref() == Some(&cx.model.spec_hash);
+    let unchanged = run.spec_hash.as_deref() == Some(cx.spec_hash);
     if unchanged && artifact.backbone_sha256.as_ref().is_some_and(|sha256| sha256 != backbone) {
         return Some("the head goes with another backbone".to_owned());
     }
@@ -196,7 +196,9 @@ fn succeed(cx: &Context<'_>, draft: &mut Draft, artifact: &ArtifactView, at: Opt
         draft.set(cx, ConditionType::GatePassed, false, "AlreadyRejected", message);
         return;
     }
-    let candidate = revision(history::next(&draft.status), artifact, job_name);
+    let number = history::next(&draft.status);
+    draft.status.last_revision = Some(number);
+    let candidate = revision(number, artifact, job_name);
     gate_candidate(cx, draft, candidate, artifact);
 }
 
@@ -212,7 +214,7 @@ fn revision(number: i64, artifact: &ArtifactView, job_name: Option<String>) -> R
         gate_fingerprint: gate.map(|gate| gate.fingerprint.clone()),
         gate_samples: gate.map(|gate| gate.samples),
         job_name,
-        metrics: gate.map(|gate| gate.candidate.clone()).unwrap_or_default(),
+        metrics: gate.map(|gate| limits::metrics(&gate.candidate)).unwrap_or_default(),
         trained_at: Some(artifact.created_at),
         promoted_at: None,
         phase: Some(history::Phase::Candidate.as_str().to_owned()),
@@ -222,11 +224,11 @@ fn revision(number: i64, artifact: &ArtifactView, job_name: Option<String>) -> R
 
 fn gate_candidate(cx: &Context<'_>, draft: &mut Draft, candidate: Revision, artifact: &ArtifactView) {
     let number = candidate.revision;
-    match gate::judge(&cx.model.spec.gate, artifact.gate.as_ref(), draft.status.active.as_ref()) {
+    match gate::judge(&cx.spec.gate, artifact.gate.as_ref(), draft.status.active.as_ref()) {
         Ok(message) => {
             draft.set(cx, ConditionType::GatePassed, true, "AllBoundsMet", message.clone());
             draft.tell(EventReason::GatePassed, format!("revision {number}: {message}"));
-            let rollout = &cx.model.spec.rollout;
+            let rollout = &cx.spec.rollout;
             if rollout.approval == Approval::Manual && rollout.approved_digest != candidate.digest {
                 let note = format!(
                     "revision {number} waits: set spec.rollout.approvedDigest to {} to roll it out",

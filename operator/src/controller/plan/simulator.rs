@@ -1,18 +1,57 @@
 //! A small world for the planner: Jobs, stores and servers that do what they are told, and what a test makes happen to them.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use inctrl_proto::v1::{HeadProblem, HeadState};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Action, Desired, HeadRef, Plan, plan};
+use super::{Action, Desired, HeadRef, Plan, plan, plan_invalid};
 use crate::controller::observation::{
     ArtifactView, DatasetView, FailureClass, GateView, HeadView, JobState, JobView, Latency, Look,
     Observation, PairedView, Role, ServerReport, ServerView, Trouble,
 };
-use crate::controller::validate::{Allowed, ValidModel, validate};
+use crate::controller::validate::{Allowed, validate};
 use crate::crd::{InCTRLModelSpec, RevisionMetric};
+
+/// What the API server holds a status against.
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+    let definition = serde_json::to_value(crate::crd::definition().unwrap()).unwrap();
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"].clone()
+});
+
+/// Fails where the API server would refuse a value for its size.
+fn fits(schema: &Value, value: &Value, path: &str) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                fits(&schema["properties"][name], field, &format!("{path}.{name}"));
+            }
+        }
+        Value::Array(items) => {
+            assert!(items.len() as u64 <= schema["maxItems"].as_u64().unwrap(), "{path} is too long");
+            for item in items {
+                fits(&schema["items"], item, &format!("{path}[]"));
+            }
+            for key in schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten() {
+                let mut keys: Vec<String> =
+                    items.iter().map(|item| item[key.as_str().unwrap()].to_string()).collect();
+                keys.sort();
+                assert!(keys.is_sorted_by(|a, b| a < b), "{path} has a {key} twice: {keys:?}");
+            }
+        }
+        Value::String(text) => {
+            let most = schema["maxLength"].as_u64().unwrap_or(u64::MAX);
+            assert!(text.chars().count() as u64 <= most, "{path} is too long: {text}");
+        }
+        Value::Number(number) => {
+            let least = schema["minimum"].as_f64().unwrap_or(f64::MIN);
+            assert!(number.as_f64().unwrap() >= least, "{path} is too small: {number}");
+        }
+        Value::Null | Value::Bool(_) => {}
+    }
+}
 
 /// How a trained head is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,12 +154,24 @@ impl World {
         world
     }
 
-    pub(super) fn model(&self) -> ValidModel {
-        validate(&self.seen.name, &self.spec, Allowed::default()).unwrap()
+    pub(super) fn plan(&self) -> Plan {
+        self.plan_from(&self.seen)
     }
 
-    pub(super) fn plan(&self) -> Plan {
-        plan(&self.model(), &self.seen, self.now).unwrap()
+    /// The plan of the same world where something else was seen.
+    pub(super) fn plan_from(&self, seen: &Observation) -> Plan {
+        let planned = match validate(&seen.name, &self.spec, Allowed::default()) {
+            Ok(model) => plan(&model, seen, self.now),
+            Err(problem) => plan_invalid(&self.spec, seen, &problem, self.now),
+        };
+        planned.unwrap()
+    }
+
+    /// Makes the spec one that cannot be acted on, or mends it.
+    pub(super) fn break_spec(&mut self, broken: bool) {
+        self.spec.training.time_zone = broken.then(|| "Mars/Olympus".to_owned());
+        self.spec.training.schedule = broken.then(|| "every monday".to_owned());
+        self.seen.generation += 1;
     }
 
     /// Plans and acts until there is nothing to do, and says how often.
@@ -139,6 +190,7 @@ impl World {
     pub(super) fn apply(&mut self, plan: &Plan) {
         if plan.status != self.seen.status {
             self.writes += 1;
+            fits(&SCHEMA, &serde_json::to_value(&plan.status).unwrap(), "status");
             self.seen.status = plan.status.clone();
         }
         self.told.extend(plan.events.iter().map(|event| event.reason));
@@ -184,9 +236,9 @@ impl World {
             }
             Action::DeleteJob { name } => self.seen.jobs.retain(|job| &job.name != name),
             Action::Push(desired) => self.push(desired),
-            Action::CleanUp { delete_artifacts } => {
+            Action::CleanUp { artifacts } => {
                 self.seen.cleanup.servers_done = true;
-                self.seen.cleanup.artifacts = delete_artifacts.then_some(Ok(1));
+                self.seen.cleanup.artifacts = artifacts.as_ref().map(|_| Ok(1));
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::crd::conditions::{self, ConditionType};
 /// a step's pause nor against its deadline.
 pub(super) fn note(cx: &Context<'_>, draft: &mut Draft) {
     let was = conditions::holds(&draft.status.conditions, ConditionType::Suspended);
-    match (was, cx.model.spec.suspend) {
+    match (was, cx.spec.suspend) {
         (false, true) => {
             draft.tell(EventReason::Suspended, "training and rollouts stand still; servers keep answering");
         }
@@ -17,12 +17,9 @@ pub(super) fn note(cx: &Context<'_>, draft: &mut Draft) {
         }
         (true, true) | (false, false) => {}
     }
-    if was != cx.model.spec.suspend {
-        let (reason, message) = if cx.model.spec.suspend {
-            ("SuspendRequested", "spec.suspend is true")
-        } else {
-            ("NotSuspended", "")
-        };
-        draft.set(cx, ConditionType::Suspended, cx.model.spec.suspend, reason, message);
+    if was != cx.spec.suspend {
+        let (reason, message) =
+            if cx.spec.suspend { ("SuspendRequested", "spec.suspend is true") } else { ("NotSuspended", "") };
+        draft.set(cx, ConditionType::Suspended, cx.spec.suspend, reason, message);
     }
 }

@@ -313,7 +313,8 @@ fn a_deleted_model_is_cleaned_up_or_let_go_at_the_deadline() {
     let mut world = World::serving(|spec| spec["deletionPolicy"] = json!("Delete"));
     world.seen.deleted_at = Some(world.now);
     let plan = world.plan();
-    assert!(plan.actions.contains(&Action::CleanUp { delete_artifacts: true }));
+    let artifacts = Some("s3://b/a/u-1".parse().unwrap());
+    assert!(plan.actions.contains(&Action::CleanUp { artifacts }));
     assert!(!plan.actions.contains(&Action::RemoveFinalizer));
     world.apply(&plan);
     let end = world.plan();
@@ -341,22 +342,6 @@ fn a_model_made_again_under_the_same_name_finds_nothing_of_the_former() {
     second.seen.uid = "u-2".to_owned();
     second.settle();
     assert_ne!(first.seen.jobs[0].name, second.seen.jobs[0].name);
-}
-
-#[test]
-fn a_spec_that_cannot_be_acted_on_is_said_once_and_serving_goes_on() {
-    let mut world = World::serving(|_| {});
-    let problem = || crate::controller::validate::InvalidSpec::FileUri { field: "backbone.uri" };
-    world.seen.generation += 1;
-    let plan = super::plan_invalid(&world.seen, &problem(), world.now);
-    assert_eq!(plan.events.len(), 1);
-    assert!(plan.actions.is_empty());
-    world.apply(&plan);
-    assert_eq!(world.condition(Degraded), (true, "InvalidSpec"));
-    assert_eq!(world.condition(Ready), (true, "Serving"));
-    let again = super::plan_invalid(&world.seen, &problem(), world.now);
-    assert_eq!(again.status, world.seen.status);
-    assert!(again.events.is_empty());
 }
 
 /// Regression 6.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Context, Draft, EventReason, dataset, history, run};
+use super::{Context, Draft, EventReason, dataset, history, limits, run};
 use crate::controller::keys;
 use crate::crd::{InCTRLModelStatus, RetrainTrigger, Run};
 
@@ -44,16 +44,16 @@ pub(super) fn is_wanted(cx: &Context<'_>, status: &InCTRLModelStatus) -> bool {
 }
 
 fn wanted(cx: &Context<'_>, status: &InCTRLModelStatus) -> Option<Wish> {
-    let on = |trigger| cx.model.spec.training.retrain_on.contains(&trigger);
+    let on = |trigger| cx.spec.training.retrain_on.contains(&trigger);
     let wish = |why, nonce: &str| Some(Wish { why, nonce: nonce.to_owned(), attempt: 0 });
-    if let Some(asked) = &cx.seen.retrain_at
-        && status.retrained_at.as_ref() != Some(asked)
+    if let Some(asked) = asked(cx)
+        && status.retrained_at.as_ref() != Some(&asked)
     {
-        return wish(Why::Manual, asked);
+        return wish(Why::Manual, &asked);
     }
     // A model without any run gets its first whatever the list says.
     let Some(last) = &status.run else { return wish(Why::SpecChange, "") };
-    if on(RetrainTrigger::SpecChange) && last.spec_hash.as_ref() != Some(&cx.model.spec_hash) {
+    if on(RetrainTrigger::SpecChange) && last.spec_hash.as_deref() != Some(cx.spec_hash) {
         return wish(Why::SpecChange, "");
     }
     let fingerprint = status.dataset.as_ref().and_then(|dataset| dataset.fingerprint.as_ref());
@@ -78,8 +78,13 @@ fn wanted(cx: &Context<'_>, status: &InCTRLModelStatus) -> Option<Wish> {
     })
 }
 
+/// What stands for the annotation's value.
+fn asked(cx: &Context<'_>) -> Option<String> {
+    cx.seen.retrain_at.as_deref().map(limits::token)
+}
+
 fn may_begin(cx: &Context<'_>, status: &InCTRLModelStatus, why: Why) -> bool {
-    if cx.model.spec.suspend {
+    if cx.spec.suspend || cx.problem.is_some() {
         return false;
     }
     let replaces = why == Why::SpecChange;
@@ -105,7 +110,7 @@ fn give_up_former(draft: &mut Draft, why: Why) {
 fn begin(cx: &Context<'_>, draft: &mut Draft, wish: &Wish, fingerprint: String) {
     let Wish { why, nonce, attempt } = wish;
     let nonce = if *attempt > 0 { format!("{nonce}#{attempt}") } else { nonce.clone() };
-    let key = keys::run_key(&cx.seen.uid, &cx.model.spec_hash, &fingerprint, &nonce);
+    let key = keys::run_key(&cx.seen.uid, cx.spec_hash, &fingerprint, &nonce);
     let former = draft.status.run.take();
     let trigger = match why {
         Why::Manual => "Manual".to_owned(),
@@ -120,7 +125,7 @@ fn begin(cx: &Context<'_>, draft: &mut Draft, wish: &Wish, fingerprint: String) 
         key: Some(key),
         trigger: Some(trigger),
         nonce: (!nonce.is_empty()).then_some(nonce),
-        spec_hash: Some(cx.model.spec_hash.clone()),
+        spec_hash: Some(cx.spec_hash.to_owned()),
         dataset_fingerprint: Some(fingerprint),
         outcome: Some(run::Outcome::Pending.as_str().to_owned()),
         reason: None,
@@ -130,7 +135,7 @@ fn begin(cx: &Context<'_>, draft: &mut Draft, wish: &Wish, fingerprint: String) 
         progress_percent: None,
     });
     draft.status.retry_not_before = None;
-    draft.status.retrained_at.clone_from(&cx.seen.retrain_at);
+    draft.status.retrained_at = asked(cx);
     // Whatever started it, a run satisfies a tick that has passed.
     if draft.status.next_schedule_time.is_some_and(|tick| tick <= cx.now) {
         draft.status.next_schedule_time = next_tick(cx, cx.now);
@@ -138,8 +143,11 @@ fn begin(cx: &Context<'_>, draft: &mut Draft, wish: &Wish, fingerprint: String) 
 }
 
 fn keep_next_tick(cx: &Context<'_>, draft: &mut Draft) {
+    if cx.problem.is_some() {
+        return;
+    }
     let next = draft.status.next_schedule_time;
-    draft.status.next_schedule_time = match (&cx.model.schedule, next) {
+    draft.status.next_schedule_time = match (cx.schedule, next) {
         (None, _) => None,
         (Some(schedule), Some(tick)) if schedule.is_tick(tick) => Some(tick),
         (Some(_), _) => next_tick(cx, cx.now),
@@ -147,5 +155,5 @@ fn keep_next_tick(cx: &Context<'_>, draft: &mut Draft) {
 }
 
 fn next_tick(cx: &Context<'_>, after: Timestamp) -> Option<Timestamp> {
-    cx.model.schedule.as_ref().and_then(|schedule| schedule.after(after))
+    cx.schedule.and_then(|schedule| schedule.after(after))
 }
