@@ -104,7 +104,9 @@ async fn operate(config: Config) -> Result<(), Failure> {
     for _ in 0..config.concurrency {
         tasks.spawn(Arc::clone(&parts.controller).work());
     }
-    let contending = lease::contend(parts.client.clone(), config.lease, parts.leadership, {
+    let fleet = Arc::clone(&parts.controller.actor.fleet);
+    let fences = move || fleet.newest_epoch();
+    let contending = lease::contend(parts.client.clone(), config.lease, parts.leadership, fences, {
         let shutdown = shutdown.clone();
         async move { shutdown.begun().await }
     });

@@ -68,6 +68,22 @@ impl ClusterError {
             Self::Slow { .. } => None,
         }
     }
+
+    /// Whether the API server understood and said no: asking again changes nothing until somebody changes something.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.code(), Some(400 | 403 | 404 | 405 | 413 | 422))
+    }
+
+    /// What the API server said.
+    pub fn said(&self) -> Option<&str> {
+        match self {
+            Self::Call { source, .. } => match &**source {
+                kube::Error::Api(status) => Some(&status.message),
+                _ => None,
+            },
+            Self::Conflict { .. } | Self::Slow { .. } => None,
+        }
+    }
 }
 
 /// The API server.

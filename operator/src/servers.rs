@@ -15,20 +15,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use inctrl_proto::v1::ModelRollout;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
-use crate::controller::observation::ServerView;
+use crate::controller::observation::{ServerView, Trouble};
 use crate::controller::observe::fleet_name;
 use crate::controller::plan::{Desired, Reach};
-use crate::crd::{InCTRLModel, Serving};
+use crate::crd::InCTRLModel;
 use crate::metrics::Metrics;
 
+mod claims;
 mod compose;
 mod discovery;
 mod heads;
 mod link;
 mod report;
+mod withdrawal;
 
 pub use discovery::{Address, Found, locate};
 pub use heads::Heads;
@@ -57,6 +60,10 @@ impl ModelKey {
 /// What a model is to have, and on which servers.
 #[derive(Debug, Clone)]
 struct Wanted {
+    /// When the model was made: of two with one name the older one has it.
+    created: Option<Timestamp>,
+    /// Whether it is being deleted: its servers are still looked for, and have nothing of it.
+    leaving: bool,
     labels: BTreeMap<String, String>,
     /// Name that requests ask for.
     model: String,
@@ -84,7 +91,35 @@ struct State {
     /// Epoch of our leadership; none while another leads, and then nothing is dialled.
     epoch: Option<i64>,
     wanted: BTreeMap<ModelKey, Wanted>,
+    /// Whether it was looked which pods there are: until then that there is no server says nothing.
+    looked: bool,
+    /// By namespace and name of the pod.
     links: BTreeMap<(String, String), Arc<Link>>,
+}
+
+impl State {
+    fn links_of(&self, key: &ModelKey, labels: &BTreeMap<String, String>) -> Vec<Arc<Link>> {
+        let selected = self.links.values().filter(|link| link.is_selected(&key.namespace, labels));
+        selected.map(Arc::clone).collect()
+    }
+
+    /// Puts in what a model is to have, or takes it out. Returns the models that are served only now, in its place.
+    fn put(&mut self, key: &ModelKey, next: Option<Wanted>) -> Vec<ModelKey> {
+        let former = self.wanted.get(key);
+        let makes_room = former.filter(|former| next.as_ref().is_none_or(|next| !next.claims_like(former)));
+        let links = makes_room.map(|former| self.links_of(key, &former.labels)).unwrap_or_default();
+        let before = self.served(&links);
+        match next {
+            Some(next) => self.wanted.insert(key.clone(), next),
+            None => self.wanted.remove(key),
+        };
+        self.served(&links).into_iter().filter(|now| now != key && !before.contains(now)).collect()
+    }
+
+    fn served(&self, links: &[Arc<Link>]) -> BTreeSet<ModelKey> {
+        let served = links.iter().flat_map(|link| claims::served(&self.wanted, link));
+        served.map(|(key, _)| key.clone()).collect()
+    }
 }
 
 impl std::fmt::Debug for Fleet {
@@ -109,14 +144,14 @@ impl Fleet {
 
     /// Begins to lead: takes in what every model is to have.
     pub fn adopt(&self, epoch: i64, models: impl Iterator<Item = InCTRLModel>) {
-        let wanted = models.filter_map(|mut model| {
+        let wanted = models.map(|mut model| {
             let status = model.status.take().unwrap_or_default();
-            let mut desired = Desired::of(&status, None).ok()?;
+            let mut desired = Desired::of(&status, None).unwrap_or_default();
             // Which server is the first to load a candidate is not known yet; those that have it keep it.
             if status.canary.is_some_and(|canary| canary.step.is_none()) {
                 desired.reach = Reach::Holders;
             }
-            Some((ModelKey::of(&model), Wanted::of(&model, desired)))
+            (ModelKey::of(&model), Wanted::of(&model, desired))
         });
         let wanted = wanted.collect();
         self.with(|state| {
@@ -127,7 +162,10 @@ impl Fleet {
 
     /// Ceases to lead: lets go of all servers.
     pub fn retire(&self) {
-        self.with(|state| *state = State::default());
+        let State { links, .. } = self.with(std::mem::take);
+        for link in links.values() {
+            link.close();
+        }
     }
 
     /// Takes in which pods there are. Servers that are new are dialled, those that are gone are let go.
@@ -148,6 +186,10 @@ impl Fleet {
             }
         }
         let (gone, changed) = self.with(|state| {
+            if state.epoch.is_none() {
+                return (Vec::new(), Vec::new());
+            }
+            state.looked = true;
             let gone: Vec<_> = state
                 .links
                 .iter()
@@ -160,8 +202,8 @@ impl Fleet {
             let mut changed: Vec<_> = gone.iter().map(|(_, link)| Arc::clone(link)).collect();
             for (key, found) in present {
                 if let Entry::Vacant(place) = state.links.entry(key) {
-                    let (uid, address) = place.key().clone();
-                    let link = place.insert(Arc::new(Link::new(uid, address, found)));
+                    let (namespace, pod) = place.key().clone();
+                    let link = place.insert(Arc::new(Link::new(namespace, pod, found)));
                     changed.push(Arc::clone(link));
                 }
             }
@@ -188,12 +230,14 @@ impl Fleet {
         })
     }
 
-    fn teller(self: &Arc<Self>, link: &Arc<Link>) -> impl Fn() + Send + Sync + 'static + use<> {
+    fn teller(self: &Arc<Self>, link: &Arc<Link>) -> impl Fn(bool) + Send + Sync + 'static + use<> {
         let (fleet, link) = (Arc::downgrade(self), Arc::downgrade(link));
-        move || {
-            if let (Some(fleet), Some(link)) = (fleet.upgrade(), link.upgrade()) {
+        move |is_news| {
+            let (Some(fleet), Some(link)) = (fleet.upgrade(), link.upgrade()) else { return };
+            if is_news {
                 fleet.tell_models_of(&link);
             }
+            fleet.clear(&link);
         }
     }
 
@@ -208,26 +252,36 @@ impl Fleet {
         }
     }
 
-    /// What the servers of a model report of it; none while another leads.
-    pub fn views(&self, namespace: &str, serving: &Serving, model: &str) -> Option<Vec<ServerView>> {
+    /// What the servers of a model report of it, and why others that it selects are not told of it; none while another leads.
+    pub fn views(&self, model: &InCTRLModel) -> Option<(Vec<ServerView>, Option<Trouble>)> {
+        let (key, mine) = (ModelKey::of(model), Wanted::of(model, Desired::default()));
         let links = self.with(|state| {
-            state.epoch?;
-            let selected = state
-                .links
-                .values()
-                .filter(|link| link.is_selected(namespace, &serving.selector.match_labels));
-            Some(selected.map(Arc::clone).collect::<Vec<_>>())
+            let links = state.looked.then(|| state.links_of(&key, &mine.labels))?.into_iter();
+            Some(
+                links
+                    .map(|link| (claims::refusal(&state.wanted, &link, &key, &mine), link))
+                    .collect::<Vec<_>>(),
+            )
         })?;
         // A server that was found and not yet asked is neither there nor silent: wait for its first answer.
-        if links.iter().any(|link| link.is_fresh()) {
+        if links.iter().any(|(_, link)| link.is_fresh()) {
             return None;
         }
-        Some(
-            links
-                .iter()
-                .map(|link| ServerView { name: link.pod.clone(), report: link.report(model) })
-                .collect(),
-        )
+        let view = |link: Arc<Link>| ServerView { name: link.pod.clone(), report: link.report(&mine.model) };
+        let (mut views, mut refused) = (Vec::with_capacity(links.len()), None);
+        for (refusal, link) in links {
+            match refusal {
+                // What it reports under the name is another's.
+                Some(refusal) => refused = Some(refusal),
+                None => views.push(view(link)),
+            }
+        }
+        Some((views, refused))
+    }
+
+    /// The newest epoch that a server has heard of.
+    pub fn newest_epoch(&self) -> Option<i64> {
+        self.with(|state| state.links.values().filter_map(|link| link.epoch()).max())
     }
 
     /// How many servers answer, and how many do not.
@@ -239,9 +293,9 @@ impl Fleet {
 
     /// Takes in what a model is to have, and tells every server that it selects and that answers.
     pub async fn push(&self, key: &ModelKey, model: &InCTRLModel, desired: Desired) -> Result<(), PushError> {
-        self.with(|state| state.wanted.insert(key.clone(), Wanted::of(model, desired)));
+        self.put(key, Some(Wanted::of(model, desired)));
         let mut first = None;
-        for link in self.links_of(key, &model.spec.serving) {
+        for link in self.links_of(key, model) {
             // One that does not answer is told when it does again; it must not make the round fail for the others.
             if !link.answers() {
                 continue;
@@ -253,49 +307,31 @@ impl Fleet {
         first.map_or(Ok(()), Err)
     }
 
-    /// Takes a model from its servers; whether every one that answers has dropped it.
-    pub async fn withdraw(&self, key: &ModelKey, model: &InCTRLModel) -> bool {
-        let links = self.links_of(key, &model.spec.serving);
-        self.with(|state| state.wanted.remove(key));
-        let name = fleet_name(model);
-        let holds = |link: &Link| link.report(&name).is_some_and(|report| report.knows_model);
-        let mut done = true;
-        for link in links {
-            // One that does not answer drops the model when it next hears of us.
-            if holds(&link) {
-                done &= self.tell(&link).await.is_ok() && !holds(&link);
-            }
-        }
-        done
-    }
-
-    /// Forgets a model that is gone.
-    pub fn forget(&self, key: &ModelKey) {
-        self.with(|state| state.wanted.remove(key));
-    }
-
     /// Takes in a model of which nothing is to be told yet; whether its servers have to be looked for, for no other model
     /// selects the same ones.
     pub fn note(&self, key: &ModelKey, model: &InCTRLModel) -> bool {
-        self.with(|state| {
-            if state.epoch.is_none() || state.wanted.contains_key(key) {
-                return false;
+        let mut next = Wanted::of(model, Desired::default());
+        let (served, alone) = self.with(|state| {
+            if state.epoch.is_none() {
+                return (Vec::new(), false);
             }
-            let labels = &model.spec.serving.selector.match_labels;
+            if let Some(known) = state.wanted.get(key) {
+                next.desired = known.desired.clone();
+                return (state.put(key, Some(next)), false);
+            }
             let mut others = state.wanted.iter();
-            let alone =
-                !others.any(|(other, wanted)| other.namespace == key.namespace && wanted.labels == *labels);
-            state.wanted.insert(key.clone(), Wanted::of(model, Desired::default()));
-            alone
-        })
+            let alone = !others
+                .any(|(other, wanted)| other.namespace == key.namespace && wanted.labels == next.labels);
+            (state.put(key, Some(next)), alone)
+        });
+        for key in served {
+            (self.notify)(&key);
+        }
+        alone
     }
 
-    fn links_of(&self, key: &ModelKey, serving: &Serving) -> Vec<Arc<Link>> {
-        let labels = &serving.selector.match_labels;
-        self.with(|state| {
-            let selected = state.links.values().filter(|link| link.is_selected(&key.namespace, labels));
-            selected.map(Arc::clone).collect()
-        })
+    fn links_of(&self, key: &ModelKey, model: &InCTRLModel) -> Vec<Arc<Link>> {
+        self.with(|state| state.links_of(key, &model.spec.serving.selector.match_labels))
     }
 
     /// Sends a server all that it is to have.
@@ -303,10 +339,8 @@ impl Fleet {
         // One message at a time and server: what is put together later is sent later.
         let mut turn = link.turn().await;
         let (epoch, wanted) = self.with(|state| {
-            let mine =
-                state.wanted.iter().filter(|(key, wanted)| link.is_selected(&key.namespace, &wanted.labels));
-            let mine = mine.map(|(key, wanted)| (key.clone(), wanted.clone())).collect::<Vec<_>>();
-            (state.epoch, mine)
+            let mine = claims::served(&state.wanted, link).into_iter();
+            (state.epoch, mine.map(|(key, wanted)| (key.clone(), wanted.clone())).collect::<Vec<_>>())
         });
         let epoch = epoch.ok_or(PushError::NotLeading)?;
         let mut room = Room::new();
@@ -329,12 +363,20 @@ impl Fleet {
 impl Wanted {
     fn of(model: &InCTRLModel, desired: Desired) -> Self {
         Self {
+            created: model.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            leaving: model.metadata.deletion_timestamp.is_some(),
             labels: model.spec.serving.selector.match_labels.clone(),
             model: fleet_name(model),
             port: u16::try_from(model.spec.serving.port).unwrap_or(8443),
             secret: model.spec.artifacts.secret_ref.as_ref().map(|secret| secret.name.clone()),
             desired,
         }
+    }
+
+    /// Whether it stands in the way of the same others as `former`.
+    fn claims_like(&self, former: &Self) -> bool {
+        let claim = |of: &Self| (of.leaving, of.created);
+        claim(self) == claim(former) && self.model == former.model && self.labels == former.labels
     }
 }
 

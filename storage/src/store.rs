@@ -17,6 +17,7 @@ mod error;
 mod open;
 
 pub use error::StoreError;
+pub(crate) use open::is_known_setting;
 
 /// Part of a multi-part upload: S3 wants at least 5 MiB a part and at most 10,000 parts, so objects may have 78 GiB.
 const UPLOAD_PART_BYTES: usize = 8 * 1024 * 1024;

@@ -1,7 +1,7 @@
 //! URIs: which store, and what in it. Checked once here; no other module looks at their text.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Component, Path};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -168,10 +168,16 @@ fn check_path(path: &str) -> Result<(), &'static str> {
     }
 }
 
-/// A literal address of the link-local range, or the name that clouds give their metadata server.
+/// A literal address of the link-local range, or the name that clouds give their metadata server. A number that is no
+/// address as people write it is one to a client all the same (`2852039166`, `0xa9fea9fe`), and taken for the worst.
 fn is_link_local(host: &str) -> bool {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     if name == "metadata" || name == "metadata.google.internal" {
+        return true;
+    }
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_number = last.starts_with("0x") || last.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && !name.starts_with('[') && name.parse::<Ipv4Addr>().is_err() {
         return true;
     }
     match name.trim_matches(['[', ']']).parse() {
@@ -227,6 +233,9 @@ impl FromStr for Uri {
         }
         if scheme.is_web() && path.contains(['?', '#']) {
             return Err(malformed("has a query; give the plain URL of one object"));
+        }
+        if scheme.is_web() && !authority.is_ascii() {
+            return Err(malformed("has a host of other than ASCII characters; write its xn-- form"));
         }
         if scheme.is_web() && is_link_local(host_of(authority)) {
             return Err(UriError::LinkLocal { text: text.to_owned() });
@@ -309,6 +318,9 @@ mod tests {
     #[case("http://169.254.169.254/latest/meta-data", "link-local")]
     #[case("http://[::ffff:169.254.169.254]/x", "link-local")]
     #[case("https://[fe80::1]:443/x", "link-local")]
+    #[case("http://2852039166/x", "link-local")]
+    #[case("http://0xa9.0xfe.0xa9fe:80/x", "link-local")]
+    #[case("http://１６９.254.169.254/x", "ASCII")]
     #[case("http://metadata.google.internal./x", "link-local")]
     fn what_cannot_be_used_says_why(#[case] text: &str, #[case] expected: &str) {
         let error = text.parse::<Uri>().unwrap_err().to_string();

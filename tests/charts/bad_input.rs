@@ -146,6 +146,12 @@ pub(crate) async fn what_is_wrong_is_a_condition_within_five_seconds() {
     told(&client, model("no-room", |_| {}), "Trained", "False", "QuotaExceeded").await;
     quotas.delete("none", &DeleteParams::default()).await.unwrap();
 
+    let quota = json!({ "metadata": { "name": "none" }, "spec": { "hard": { "count/jobs.batch": "0" } } });
+    quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+    eventually("a quota of Jobs in force", counted).await;
+    told(&client, model("no-job", |_| {}), "Trained", "False", "QuotaExceeded").await;
+    quotas.delete("none", &DeleteParams::default()).await.unwrap();
+
     helm(&["upgrade", "r", CHART, "--reuse-values", "--set", "trainer.serviceAccount=absent"]).await;
     told(&client, model("no-account", |_| {}), "Trained", "False", "ServiceAccountNotFound").await;
     helm(&["uninstall", "r"]).await;

@@ -19,9 +19,15 @@ use crate::crd::conditions::reason;
 use crate::crd::{InCTRLModel, LocalReference};
 use crate::servers::{Fleet, ModelKey, PushError};
 
+mod refusal;
+
 /// Wait before what became of a push is looked at: what came inline is loaded by then, and a server that does not do as it is
 /// told is not told more often than this.
 const AFTER_PUSH: Duration = Duration::from_secs(1);
+
+/// First and longest wait before a Job that was refused is tried again.
+const REFUSED: Duration = Duration::from_secs(1);
+const LONGEST_REFUSED: Duration = Duration::from_mins(5);
 
 /// Why an action was not done.
 #[derive(Debug, thiserror::Error)]
@@ -110,8 +116,17 @@ impl Actor {
             (Action::CreateJob(intent), Some(model)) => {
                 let owner = Owner { namespace: &namespace, name: &name, uid: &uid };
                 let body = job::build(model, &owner, &intent, &self.defaults)?;
-                self.cluster.create_job(&namespace, &intent.name, &body).await?;
-                Ok(Acted::default())
+                match self.cluster.create_job(&namespace, &intent.name, &body).await {
+                    Ok(()) => {
+                        self.looks.saw_job(&uid);
+                        Ok(Acted::default())
+                    }
+                    // Not an error of the round: what else there is to do, such as telling servers, is done.
+                    Err(error) => match refusal::of_job(&error) {
+                        Some(trouble) => Ok(self.refused(&uid, &intent.key, trouble, &error)),
+                        None => Err(error.into()),
+                    },
+                }
             }
             (Action::SetJob { name, suspend, ttl }, _) => {
                 let body = job::lifecycle(&namespace, &name, suspend, ttl);
@@ -167,8 +182,18 @@ impl Actor {
         reference: Option<&LocalReference>,
     ) -> Result<Result<Option<SecretValues>, Trouble>, ClusterError> {
         let Some(LocalReference { name }) = reference else { return Ok(Ok(None)) };
-        let found = self.cluster.secret(namespace, name).await?;
-        Ok(found.map(Some).ok_or_else(|| Trouble::no_secret(name)))
+        match self.cluster.secret(namespace, name).await {
+            Ok(found) => Ok(found.map(Some).ok_or_else(|| Trouble::no_secret(name))),
+            Err(error) => refusal::of_secret(name, &error).map(Err).ok_or(error),
+        }
+    }
+
+    /// Remembers that a Job was refused. Tried again at once, so that it is told, then ever more seldom.
+    fn refused(&self, uid: &str, key: &str, trouble: Trouble, error: &ClusterError) -> Acted {
+        tracing::warn!(reason = trouble.reason, error = %inctrl_telemetry::Chain(error), "the Job is refused");
+        let times = self.looks.saw_refusal(uid, key, trouble);
+        let wait = REFUSED.saturating_mul(1 << times.saturating_sub(1).min(16));
+        Acted::look_again(wait.min(LONGEST_REFUSED))
     }
 
     async fn resolve_dataset(&self, namespace: &str, model: &ValidModel) -> Result<(), ClusterError> {

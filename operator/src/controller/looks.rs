@@ -36,6 +36,8 @@ pub struct Looks {
     datasets: Mutex<BTreeMap<DatasetKey, Look<DatasetView>>>,
     /// By uid of the model and key of the run.
     artifacts: Mutex<BTreeMap<(String, String), Look<ArtifactView>>>,
+    /// By uid of the model: key of the run, why its Job is refused, how often in a row.
+    refusals: Mutex<BTreeMap<String, (String, Trouble, u32)>>,
     /// By uid.
     cleanups: Mutex<BTreeMap<String, CleanupView>>,
 }
@@ -81,6 +83,31 @@ impl Looks {
         });
     }
 
+    /// Why the Job of a run is refused, as far as is known.
+    pub fn refusal(&self, uid: &str, key: &str) -> Option<Trouble> {
+        with(&self.refusals, |all| {
+            let (of, trouble, _) = all.get(uid)?;
+            (of == key).then(|| trouble.clone())
+        })
+    }
+
+    /// Remembers that the Job of a run was refused; how often in a row by now. The first words stay: what refuses may tell
+    /// times and numbers.
+    pub fn saw_refusal(&self, uid: &str, key: &str, trouble: Trouble) -> u32 {
+        with(&self.refusals, |all| {
+            let former = all.remove(uid).filter(|(of, _, _)| of == key);
+            let times = former.as_ref().map_or(0, |(_, _, times)| *times).saturating_add(1);
+            let former = former.map(|(_, trouble, _)| trouble).filter(|known| known.reason == trouble.reason);
+            all.insert(uid.to_owned(), (key.to_owned(), former.unwrap_or(trouble), times));
+            times
+        })
+    }
+
+    /// Forgets that a Job was refused, for it is there.
+    pub fn saw_job(&self, uid: &str) {
+        with(&self.refusals, |all| all.remove(uid));
+    }
+
     /// How far the clean-up of a model is.
     pub fn cleanup(&self, uid: &str) -> CleanupView {
         with(&self.cleanups, |looks| looks.get(uid).cloned().unwrap_or_default())
@@ -95,6 +122,7 @@ impl Looks {
     pub fn forget(&self, uid: &str) {
         with(&self.artifacts, |looks| looks.retain(|(owner, _), _| owner != uid));
         with(&self.cleanups, |looks| looks.remove(uid));
+        self.saw_job(uid);
     }
 
     /// Forgets data sets that no model names any more.

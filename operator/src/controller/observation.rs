@@ -29,12 +29,16 @@ pub struct Observation {
     pub status: InCTRLModelStatus,
     /// The Jobs that it owns.
     pub jobs: Vec<JobView>,
+    /// Why the API server refuses to make the Job of the newest run, where it does.
+    pub refused: Option<Trouble>,
     /// Newest look at the training data set; none since the operator started.
     pub dataset: Option<Look<DatasetView>>,
     /// Newest look at the artifact of each run, by run key.
     pub artifacts: BTreeMap<String, Look<ArtifactView>>,
     /// The selected scoring servers, by name. None: not looked yet.
     pub servers: Option<Vec<ServerView>>,
+    /// Why servers that it selects are not told of it, where that is so; those are not among `servers`.
+    pub unserved: Option<Trouble>,
     /// How far the clean-up of a deleted object is.
     pub cleanup: CleanupView,
 }
@@ -300,7 +304,7 @@ pub struct PairedView {
 /// How far the clean-up of a deleted object is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CleanupView {
-    /// Whether every reachable server has dropped the model.
+    /// Whether every server has dropped the model; one that is silent has not.
     pub servers_done: bool,
     /// What became of the artifacts, where they were to be deleted: how many folders went, or what is left and why.
     pub artifacts: Option<Result<usize, String>>,

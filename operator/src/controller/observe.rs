@@ -65,6 +65,7 @@ pub async fn observe(
     for job in jobs {
         views.push(view(&job, model, caches, cluster).await?);
     }
+    let (servers, unserved) = fleet.views(model).map_or((None, None), |(views, why)| (Some(views), why));
     Ok(Observation {
         generation: model.metadata.generation.unwrap_or_default(),
         has_finalizer: model.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
@@ -73,7 +74,9 @@ pub async fn observe(
         jobs: views,
         dataset: looks.dataset(&dataset),
         artifacts: artifacts.unwrap_or_default(),
-        servers: fleet.views(&namespace, &model.spec.serving, &fleet_name(model)),
+        servers,
+        unserved,
+        refused: looks.refusal(&uid, &key),
         cleanup: looks.cleanup(&uid),
         name,
         namespace,

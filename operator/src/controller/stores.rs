@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use inctrl_storage::manifest::{ActiveReport, GateReport, MANIFEST_NAME, MAX_MANIFEST_BYTES, Metric};
 use inctrl_storage::{
-    DatasetError, FingerprintMode, Manifest, PublishError, Store, StoreError, StoreOptions, Uri,
-    VerifyingKey, dataset, publish,
+    DatasetError, Digest, FingerprintMode, Listing, Manifest, PublishError, Store, StoreError, StoreOptions,
+    Uri, VerifyingKey, publish, settings_of_secret,
 };
 use inctrl_telemetry::Chain;
 use tokio::time::timeout;
@@ -19,6 +19,9 @@ use crate::crd::{FingerprintKind, RevisionMetric};
 
 /// Longest a listing or a reading may take.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Longest that reading every byte of a data set may take: a round has room for it, and a silent store is given up sooner.
+const CONTENT_PATIENCE: Duration = Duration::from_mins(3);
 
 /// Longest time in which one request to a store is tried again: that a store does not answer is to be said soon, and our own
 /// queue tries again.
@@ -47,13 +50,18 @@ fn trouble(reason: &'static str, message: impl Into<String>) -> Trouble {
 }
 
 impl Stores {
-    fn open(&self, uri: &Uri, secret: Option<&SecretValues>) -> Result<Store, StoreError> {
-        // A Secret stands alone: the operator's own credentials must not reach where its author cannot.
-        let settings = secret.unwrap_or(&self.settings).clone();
+    fn open(&self, uri: &Uri, secret: Option<&SecretValues>) -> Result<Store, Trouble> {
+        // A Secret stands alone: the operator's own credentials must not reach where its author cannot, nor its files.
+        let settings = match secret {
+            None => self.settings.clone(),
+            Some(secret) => settings_of_secret(uri, secret).map_err(|error| {
+                trouble("SecretRefused", format!("the Secret of {uri}: {}", Chain(&error)))
+            })?,
+        };
         let mut options = StoreOptions::anonymous().with_settings(settings);
         options.pvc_root.clone_from(&self.pvc_root);
         options.retry_timeout = RETRY;
-        Store::open(uri, &options)
+        Store::open(uri, &options).map_err(|error| of_store(&error))
     }
 
     /// What a data set is now.
@@ -67,9 +75,11 @@ impl Stores {
             FingerprintKind::Manifest => FingerprintMode::Manifest,
             FingerprintKind::Content => FingerprintMode::Content,
         };
-        let store = self.open(uri, secret).map_err(|error| of_store(&error))?;
-        let found = timeout(PATIENCE, dataset::resolve(&store, None, mode)).await;
-        let fingerprint = found.map_err(|_| slow("data set"))?.map_err(|error| of_dataset(&error))?;
+        let store = self.open(uri, secret)?;
+        let listed = timeout(PATIENCE, Listing::of(&store)).await;
+        let listing = listed.map_err(|_| slow("data set"))?.map_err(|error| of_dataset(&error))?;
+        let found = timeout(CONTENT_PATIENCE, listing.fingerprint(mode)).await;
+        let fingerprint = found.map_err(|_| too_large(&listing))?.map_err(|error| of_dataset(&error))?;
         Ok(DatasetView {
             fingerprint: fingerprint.fingerprint.to_string(),
             objects: i64::try_from(fingerprint.objects).ok(),
@@ -84,7 +94,7 @@ impl Stores {
         secret: Option<&SecretValues>,
         key: Option<&VerifyingKey>,
     ) -> Result<ArtifactView, Trouble> {
-        let store = self.open(folder, secret).map_err(|error| of_store(&error))?;
+        let store = self.open(folder, secret)?;
         let read =
             timeout(PATIENCE, publish::read_manifest(&store, key)).await.map_err(|_| slow("artifact"))?;
         let manifest = match read {
@@ -97,29 +107,31 @@ impl Stores {
         Ok(view(&manifest, folder))
     }
 
-    /// The parts of an artifact that servers get along with the desired state: manifest, head, self-test.
+    /// The parts of the artifact with this digest that servers get along with the desired state: manifest, head,
+    /// self-test. Each is what the manifest says, and that is what the digest says.
     pub async fn parts(
         &self,
         folder: &Uri,
+        digest: &str,
         secret: Option<&SecretValues>,
         most_bytes: u64,
     ) -> Result<HeadParts, Trouble> {
-        let store = self.open(folder, secret).map_err(|error| of_store(&error))?;
+        let store = self.open(folder, secret)?;
         let read = async {
             let json =
                 store.read(MANIFEST_NAME, MAX_MANIFEST_BYTES).await.map_err(|error| of_store(&error))?;
             let manifest = Manifest::from_json(&json, None)
                 .map_err(|error| trouble(reason::DIGEST_MISMATCH, Chain(&error).to_string()))?;
-            let head = small_part(&manifest, Some(&manifest.record.head.part), most_bytes);
+            if manifest.revision.to_string() != digest {
+                let message = format!("{folder} holds another head than {digest}");
+                return Err(trouble(reason::DIGEST_MISMATCH, message));
+            }
             let test = manifest.record.self_test.as_ref().map(|test| test.part.as_str());
-            let test = small_part(&manifest, test, most_bytes);
-            let mut parts = HeadParts { manifest: json, ..HeadParts::default() };
-            if let Some(path) = head {
-                parts.weights = store.read(&path, most_bytes).await.map_err(|error| of_store(&error))?;
-            }
-            if let Some(path) = test {
-                parts.self_test = store.read(&path, most_bytes).await.map_err(|error| of_store(&error))?;
-            }
+            let parts = HeadParts {
+                weights: small_part(&store, &manifest, Some(&manifest.record.head.part), most_bytes).await?,
+                self_test: small_part(&store, &manifest, test, most_bytes).await?,
+                manifest: json,
+            };
             Ok(parts)
         };
         timeout(PATIENCE, read).await.map_err(|_| slow("artifact"))?
@@ -132,7 +144,7 @@ impl Stores {
         secret: Option<&SecretValues>,
     ) -> Result<usize, Trouble> {
         let delete = async {
-            let store = self.open(folder, secret).map_err(|error| of_store(&error))?;
+            let store = self.open(folder, secret)?;
             let entries = store.list(MOST_OBJECTS).await.map_err(|error| of_store(&error))?;
             let suffix = format!("/{MANIFEST_NAME}");
             let runs: Vec<&str> =
@@ -155,10 +167,21 @@ impl Stores {
     }
 }
 
-/// Path of a part that is not too large to travel along.
-fn small_part(manifest: &Manifest, name: Option<&str>, most_bytes: u64) -> Option<String> {
-    let part = manifest.part(name?).ok()?;
-    (part.bytes <= most_bytes).then(|| part.path.clone())
+/// A part that is not too large to travel along; empty where it is, or where there is none.
+async fn small_part(
+    store: &Store,
+    manifest: &Manifest,
+    name: Option<&str>,
+    most_bytes: u64,
+) -> Result<bytes::Bytes, Trouble> {
+    let part = name.and_then(|name| manifest.part(name).ok()).filter(|part| part.bytes <= most_bytes);
+    let Some(part) = part else { return Ok(bytes::Bytes::new()) };
+    let bytes = store.read(&part.path, most_bytes).await.map_err(|error| of_store(&error))?;
+    if Digest::of(&bytes) == part.digest {
+        Ok(bytes)
+    } else {
+        Err(trouble(reason::DIGEST_MISMATCH, format!("{} is not what its manifest says", part.path)))
+    }
 }
 
 /// Small parts of an artifact.
@@ -176,18 +199,42 @@ fn slow(what: &str) -> Trouble {
     trouble("Unreachable", format!("the store of the {what} did not answer within {} s", PATIENCE.as_secs()))
 }
 
+fn too_large(listing: &Listing) -> Trouble {
+    let (objects, seconds) = (listing.entries().len(), CONTENT_PATIENCE.as_secs());
+    let message = format!(
+        "not all of the {objects} objects can be read within {seconds} s; set fingerprint: Manifest, or pin sha256"
+    );
+    trouble("ContentTooLarge", message)
+}
+
+/// What went wrong, in words that are the same each time: the client's own tell times, tries and names of requests, and
+/// go to the log.
 fn of_store(error: &StoreError) -> Trouble {
     let reason = match error {
         StoreError::NotFound { .. } => reason::NOT_FOUND,
         StoreError::AccessDenied { .. } => "AccessDenied",
         _ => "Unreachable",
     };
-    trouble(reason, Chain(error).to_string())
+    let message = match error {
+        // Nothing was asked of the store yet: the client says what is wrong with its settings.
+        StoreError::Configure { .. } => Chain(error).to_string(),
+        StoreError::CutShort { uri, .. } => {
+            format!("{uri} ended early; it changed while it was read, or the connection was cut")
+        }
+        _ => error.to_string(),
+    };
+    tracing::warn!(reason, error = %Chain(error), "a store did not do what was asked");
+    match error.http_status() {
+        Some(status) => trouble(reason, format!("{message} (HTTP {status})")),
+        None => trouble(reason, message),
+    }
 }
 
 fn of_dataset(error: &DatasetError) -> Trouble {
     match error {
-        DatasetError::List { source, .. } | DatasetError::Read { source, .. } => of_store(source),
+        DatasetError::List { source, .. } => of_store(source),
+        // Which of many objects it is differs from look to look.
+        DatasetError::Read { source, .. } => Trouble { message: error.to_string(), ..of_store(source) },
         DatasetError::Empty { .. } => trouble("Empty", Chain(error).to_string()),
         _ => trouble("ChecksumMismatch", Chain(error).to_string()),
     }

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use inctrl_telemetry::Chain;
+use tokio::time::{Instant, timeout};
 
 use super::PushError;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterError};
+use crate::controller::observation::Trouble;
 use crate::controller::plan::HeadRef;
-use crate::controller::stores::{HeadParts, Stores};
+use crate::controller::stores::{HeadParts, SecretValues, Stores};
 
 /// Largest part that travels along, as the API says.
 const MOST_BYTES: u64 = 2 * 1024 * 1024;
@@ -15,6 +20,12 @@ const MOST_MESSAGE_BYTES: usize = 48 * 1024 * 1024;
 
 /// How many heads are remembered: those of a few rollouts at a time, 1.3 MiB each.
 const MOST_HEADS: usize = 32;
+
+/// Longest that one head may hold up the message to a server, which is about all other models too.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a head that could not be read is not tried again: servers fetch it meanwhile.
+const UNREADABLE: Duration = Duration::from_mins(1);
 
 /// Room for parts in one message: once it is spent, servers fetch the rest, for a head's URI is always named.
 #[derive(Debug)]
@@ -45,40 +56,74 @@ pub struct Heads {
     cluster: Cluster,
     /// By digest; the order of insertion is the number.
     known: Mutex<BTreeMap<String, (u64, HeadParts)>>,
+    /// Namespace and digest of heads that could not be read, and when.
+    unreadable: Mutex<BTreeMap<(String, String), Instant>>,
 }
 
 impl Heads {
     /// Reads through these.
     pub fn new(stores: Stores, cluster: Cluster) -> Self {
-        Self { stores, cluster, known: Mutex::default() }
+        Self { stores, cluster, known: Mutex::default(), unreadable: Mutex::default() }
     }
 
-    /// The parts of a head; none where the store does not answer, and the server has to fetch them itself.
+    /// The parts of a head; none where they cannot be read, and servers have to fetch them. An API server that does not
+    /// answer is an error: servers that have no credentials must not be sent to a store for that.
     pub(super) async fn parts(
         &self,
         namespace: &str,
         secret: Option<&str>,
         head: &HeadRef,
     ) -> Result<Option<HeadParts>, PushError> {
-        let known = |known: &BTreeMap<String, (u64, HeadParts)>| {
-            known.get(&head.digest).map(|(_, parts)| parts.clone())
-        };
-        if let Some(parts) = known(&self.known.lock().unwrap_or_else(PoisonError::into_inner)) {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&head.digest).cloned();
+        if let Some((_, parts)) = known {
             return Ok(Some(parts));
         }
-        let secret = match secret {
-            Some(name) => self.cluster.secret(namespace, name).await?,
-            None => None,
+        let place = (namespace.to_owned(), head.digest.clone());
+        if self.is_unreadable(&place) {
+            return Ok(None);
+        }
+        let secret = match secret.map(|name| self.secret(namespace, name)) {
+            None => Ok(None),
+            Some(asked) => asked.await?.map(Some),
         };
-        match self.stores.parts(&head.uri, secret.as_ref(), MOST_BYTES).await {
+        let read = match secret {
+            Ok(secret) => {
+                let asked = self.stores.parts(&head.uri, &head.digest, secret.as_ref(), MOST_BYTES);
+                let slow = |_| format!("not read within {} s", PATIENCE.as_secs());
+                let answered = timeout(PATIENCE, asked).await.map_err(slow);
+                answered.and_then(|found| found.map_err(|trouble| trouble.message))
+            }
+            Err(message) => Err(message),
+        };
+        match read {
             Ok(parts) => {
                 self.remember(&head.digest, parts.clone());
                 Ok(Some(parts))
             }
-            Err(trouble) => {
-                tracing::warn!(digest = head.digest, uri = %head.uri, error = trouble.message, "head cannot be read; servers fetch it");
+            Err(error) => {
+                tracing::warn!(namespace, digest = head.digest, uri = %head.uri, error, "head cannot be read; servers fetch it");
+                self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).insert(place, Instant::now());
                 Ok(None)
             }
+        }
+    }
+
+    fn is_unreadable(&self, place: &(String, String)) -> bool {
+        let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        unreadable.retain(|_, since| since.elapsed() < UNREADABLE);
+        unreadable.contains_key(place)
+    }
+
+    /// A Secret, or why it is not to be had: it is not there, or not for us.
+    async fn secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Result<SecretValues, String>, ClusterError> {
+        match self.cluster.secret(namespace, name).await {
+            Ok(found) => Ok(found.ok_or_else(|| Trouble::no_secret(name).message)),
+            Err(error) if error.is_refusal() => Ok(Err(Chain(&error).to_string())),
+            Err(error) => Err(error),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The line to one server: its reports come in by themselves, what it is to have goes out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use inctrl_proto::v1::rollout_service_client::RolloutServiceClient;
-use inctrl_proto::v1::{ApplyRolloutRequest, ModelRollout, RolloutStatus, WatchRolloutStatusRequest};
+use inctrl_proto::v1::{
+    ApplyRolloutRequest, ModelRollout, ModelRolloutStatus, RolloutStatus, WatchRolloutStatusRequest,
+};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -127,6 +129,8 @@ pub(super) struct Link {
     turn: AsyncMutex<Turn>,
     closed: CancellationToken,
     asked: AtomicBool,
+    /// Held while it is told to drop what nobody wants.
+    pub(super) clearing: AtomicBool,
 }
 
 #[derive(Default)]
@@ -152,6 +156,7 @@ impl Link {
             turn: AsyncMutex::default(),
             closed: CancellationToken::new(),
             asked: AtomicBool::new(false),
+            clearing: AtomicBool::new(false),
         }
     }
 
@@ -174,6 +179,23 @@ impl Link {
 
     pub(super) fn answers(&self) -> bool {
         self.with(|state| state.status.is_some())
+    }
+
+    /// Epoch of whoever it last heard.
+    pub(super) fn epoch(&self) -> Option<i64> {
+        self.with(|state| state.status.as_ref().map(|status| status.epoch))
+    }
+
+    /// Whether it has heard from nobody newer than `epoch`, and has a model that is not among these.
+    pub(super) fn has_others(&self, epoch: i64, models: &BTreeSet<String>) -> bool {
+        let is_other = |model: &ModelRolloutStatus| {
+            let name = model.model.strip_prefix("models/");
+            name.is_some_and(|name| !models.contains(name))
+        };
+        self.with(|state| {
+            let mut status = state.status.iter().filter(|status| status.epoch <= epoch);
+            status.any(|status| status.models.iter().any(is_other))
+        })
     }
 
     pub(super) fn report(&self, model: &str) -> Option<ServerReport> {
@@ -252,8 +274,14 @@ fn is_overtaken(new: &RolloutStatus, known: &RolloutStatus) -> bool {
     new.start_time == known.start_time && (new.epoch, new.generation) < (known.epoch, known.generation)
 }
 
-/// Keeps the line open until it is closed, and tells of news. `port` is for pods that name none.
-pub(super) fn follow(link: &Arc<Link>, dialer: Dialer, port: u16, tell: impl Fn() + Send + Sync + 'static) {
+/// Keeps the line open until it is closed, and tells of each report and each silence whether it is news. `port` is for pods
+/// that name none.
+pub(super) fn follow(
+    link: &Arc<Link>,
+    dialer: Dialer,
+    port: u16,
+    tell: impl Fn(bool) + Send + Sync + 'static,
+) {
     let link = Arc::clone(link);
     let closed = link.closed.clone();
     tokio::spawn(async move {
@@ -265,9 +293,7 @@ pub(super) fn follow(link: &Arc<Link>, dialer: Dialer, port: u16, tell: impl Fn(
                     Ok(()) => wait = FIRST_RETRY,
                     Err(error) => tracing::debug!(server = link.pod, error, "server does not answer"),
                 }
-                if link.saw(None) {
-                    tell();
-                }
+                tell(link.saw(None));
                 sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_RETRY);
             }
@@ -280,10 +306,17 @@ pub(super) fn follow(link: &Arc<Link>, dialer: Dialer, port: u16, tell: impl Fn(
 }
 
 /// Listens until the line breaks. An error says why there was no first report.
-async fn listen(link: &Link, dialer: &Dialer, port: u16, tell: &(impl Fn() + Sync)) -> Result<(), String> {
+async fn listen(
+    link: &Link,
+    dialer: &Dialer,
+    port: u16,
+    tell: &(impl Fn(bool) + Sync),
+) -> Result<(), String> {
     let address = SocketAddr::new(link.found.address.ip, link.found.address.port.unwrap_or(port));
     let endpoint = dialer.endpoint(address)?;
-    let channel = endpoint.connect().await.map_err(|error| inctrl_telemetry::Chain(&error).to_string())?;
+    // The endpoint's own limit ends with the TCP connection; a peer that then says nothing is silent too.
+    let connected = timeout(CONNECT, endpoint.connect()).await.map_err(|_| "no handshake".to_owned())?;
+    let channel = connected.map_err(|error| inctrl_telemetry::Chain(&error).to_string())?;
     let mut client = RolloutServiceClient::new(channel)
         .max_decoding_message_size(MOST_BYTES)
         .max_encoding_message_size(MOST_BYTES);
@@ -298,9 +331,7 @@ async fn listen(link: &Link, dialer: &Dialer, port: u16, tell: &(impl Fn() + Syn
             Ok(Ok(Some(report))) => {
                 heard = true;
                 link.with(|state| state.client = Some(client.clone()));
-                if link.saw(Some(report.status.unwrap_or_default())) {
-                    tell();
-                }
+                tell(link.saw(Some(report.status.unwrap_or_default())));
             }
             Ok(Ok(None) | Err(_)) | Err(_) if heard => return Ok(()),
             Ok(Ok(None)) | Err(_) => return Err("no report".to_owned()),

@@ -25,6 +25,9 @@ use crate::controller::plan::HeadRef;
 use crate::controller::stores::Stores;
 use crate::limiter::Limiter;
 
+mod names;
+mod silence;
+
 /// A server that loads whatever it is told, and refuses what is older than what it knows.
 #[derive(Clone)]
 struct Scripted {
@@ -102,7 +105,7 @@ struct Running {
 
 async fn start(name: &str) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let pod = pod(name, listener.local_addr().unwrap().port());
     let scripted =
         Scripted { status: Arc::new(watch::channel(RolloutStatus::default()).0), told: Arc::default() };
     let service = RolloutServiceServer::new(scripted.clone()).max_decoding_message_size(64 << 20);
@@ -110,13 +113,17 @@ async fn start(name: &str) -> Running {
     let task = tokio::spawn(async move {
         serve.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
     });
-    let pod = serde_json::from_value(json!({
+    Running { scripted, pod, task }
+}
+
+/// The pod of a server on this port.
+fn pod(name: &str, port: u16) -> Arc<Pod> {
+    let pod = json!({
         "metadata": { "name": name, "namespace": "default", "uid": name, "labels": { "app": "inctrl-server" } },
         "spec": { "containers": [{ "name": "server", "ports": [{ "name": "admin-grpc", "containerPort": port }] }] },
         "status": { "phase": "Running", "podIP": "127.0.0.1" },
-    }))
-    .unwrap();
-    Running { scripted, pod: Arc::new(pod), task }
+    });
+    Arc::new(serde_json::from_value(pod).unwrap())
 }
 
 fn model(name: &str) -> InCTRLModel {
@@ -145,11 +152,14 @@ struct Stage {
 }
 
 fn stage(root: &std::path::Path) -> Stage {
-    let metrics = Metrics::register(&mut inctrl_telemetry::prometheus_client::registry::Registry::default());
     let nobody = tower::service_fn(|_: http::Request<kube::client::Body>| async {
         Err::<http::Response<kube::client::Body>, tower::BoxError>("no API server here".into())
     });
-    let client = Client::new(nobody, "default");
+    stage_with(root, Client::new(nobody, "default"), None)
+}
+
+fn stage_with(root: &std::path::Path, client: Client, tls: Option<TlsFiles>) -> Stage {
+    let metrics = Metrics::register(&mut inctrl_telemetry::prometheus_client::registry::Registry::default());
     let cluster = Cluster::new(
         client,
         Limiter::new(9.0, 9),
@@ -160,7 +170,7 @@ fn stage(root: &std::path::Path) -> Stage {
     let heads = Heads::new(Stores { settings: BTreeMap::new(), pvc_root: root.to_owned() }, cluster);
     let (tell, news) = tokio::sync::mpsc::unbounded_channel();
     let notify: Notify = Arc::new(move |key| drop(tell.send(key.clone())));
-    Stage { fleet: Arc::new(Fleet::new(Dialer { tls: None }, heads, notify, metrics)), news }
+    Stage { fleet: Arc::new(Fleet::new(Dialer { tls }, heads, notify, metrics)), news }
 }
 
 impl Stage {
@@ -178,7 +188,7 @@ impl Stage {
     }
 
     fn views(&self) -> Option<Vec<ServerView>> {
-        self.fleet.views("default", &model("visa").spec.serving, "visa")
+        self.fleet.views(&model("visa")).map(|(views, _)| views)
     }
 }
 

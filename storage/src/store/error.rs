@@ -133,6 +133,11 @@ impl StoreError {
         }
     }
 
+    /// The HTTP status that a store answered with, where one did.
+    pub fn http_status(&self) -> Option<u16> {
+        http_status(self)
+    }
+
     /// Whether trying again later, with nothing changed, can help.
     pub fn is_transient(&self) -> bool {
         match self {

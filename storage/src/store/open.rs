@@ -83,6 +83,16 @@ pub(super) fn open(uri: &Uri, options: &StoreOptions) -> Result<(Arc<dyn ObjectS
     Ok(opened)
 }
 
+/// Whether the client of a scheme's store acts on a setting of this lower-case name.
+pub(crate) fn is_known_setting(scheme: Scheme, key: &str) -> bool {
+    match scheme {
+        Scheme::S3 => key.parse::<AmazonS3ConfigKey>().is_ok(),
+        Scheme::Gs => key.parse::<GoogleConfigKey>().is_ok(),
+        Scheme::Az => key.parse::<AzureConfigKey>().is_ok(),
+        Scheme::File | Scheme::Pvc | Scheme::Https | Scheme::Http => false,
+    }
+}
+
 /// Files are durable once written: contents and folders are synced.
 fn local() -> LocalFileSystem {
     LocalFileSystem::new().with_fsync(true)

@@ -24,6 +24,7 @@ use crate::servers::{Dialer, Fleet, Heads};
 mod events;
 mod faults;
 mod pace;
+mod refusals;
 use faults::Fault;
 
 /// One call as it was made.
@@ -51,6 +52,8 @@ struct Server {
     count: Mutex<usize>,
     /// What becomes of the call of this number.
     fault: Mutex<Option<(usize, Fault)>>,
+    /// What making a Job is refused with.
+    refusal: Mutex<Option<(u16, String)>>,
     /// Whether the operator was killed: nothing that it does any more arrives.
     killed: Mutex<bool>,
     /// Whether the caches are to hear nothing for a while.
@@ -80,6 +83,11 @@ impl Server {
             (StatusCode::from_u16(code).unwrap(), status)
         };
         if call.path.contains("/jobs/") {
+            let refusal = Self::lock(&self.refusal).clone();
+            if let Some((code, message)) = refusal.filter(|_| call.method == Method::PATCH) {
+                let status = json!({ "kind": "Status", "status": "Failure", "code": code, "reason": "", "message": message });
+                return (StatusCode::from_u16(code).unwrap(), status);
+            }
             let mut jobs = Self::lock(&self.jobs);
             if call.method == Method::GET {
                 return jobs

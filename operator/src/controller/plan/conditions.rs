@@ -79,6 +79,10 @@ fn is_preload_young(cx: &Context<'_>, draft: &Draft) -> bool {
 
 fn ready(cx: &Context<'_>, draft: &mut Draft) {
     let type_ = ConditionType::Ready;
+    if let Some(trouble) = &cx.seen.unserved {
+        draft.set(cx, type_, false, trouble.reason, trouble.message.clone());
+        return;
+    }
     let Some(active) = &draft.status.active else {
         draft.set(cx, type_, false, "NoHeadYet", "no head was promoted yet");
         return;
@@ -119,7 +123,8 @@ fn trained(cx: &Context<'_>, draft: &mut Draft) {
         artifact.and_then(|look| look.found.as_ref().err()).filter(|_| run::awaits_artifact(cx, open));
     let blocked = match run::job(cx, open).map(|job| &job.state) {
         Some(JobState::Active { blocked, .. }) => blocked.as_ref(),
-        Some(JobState::Complete { .. } | JobState::Failed { .. }) | None => None,
+        Some(JobState::Complete { .. } | JobState::Failed { .. }) => None,
+        None => cx.seen.refused.as_ref(),
     };
     match unread.or(blocked) {
         Some(trouble) => draft.set(cx, type_, false, trouble.reason, trouble.message.clone()),

@@ -96,6 +96,45 @@ async fn a_store_that_does_not_answer_is_told_within_five_seconds() {
     let asked = stores.dataset(&uri, Some(&secret), FingerprintKind::Manifest);
     let trouble = timeout(Duration::from_secs(5), asked).await.expect("in time").unwrap_err();
     assert_eq!(trouble.reason, "Unreachable", "{}", trouble.message);
+    let said = "cannot reach s3://bucket/data; it was tried again until the time limit";
+    assert_eq!(trouble.message, said, "times, tries and names of requests would be a status write each");
+}
+
+#[tokio::test]
+async fn a_secret_cannot_make_the_operator_send_its_own_files_or_credentials() {
+    let root = tempfile::tempdir().unwrap();
+    let token = root.path().join("token");
+    std::fs::write(&token, "the operator's own").unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let theirs = format!("http://{}", listener.local_addr().unwrap());
+    let token = token.to_str().unwrap().to_owned();
+    let mut stores = stores(root.path());
+    stores.settings = [("aws_access_key_id", "own"), ("aws_secret_access_key", "own")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    let place = [("AWS_ENDPOINT_URL", theirs.as_str()), ("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "here")];
+    let asks = [
+        vec![],
+        vec![
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", theirs.as_str()),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.as_str()),
+        ],
+        vec![
+            ("AWS_ROLE_ARN", "arn"),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", token.as_str()),
+            ("AWS_ENDPOINT_URL_STS", theirs.as_str()),
+        ],
+    ];
+    for ask in asks {
+        let all = place.into_iter().chain(ask);
+        let secret = all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let uri = "s3://bucket/data".parse().unwrap();
+        let asked = stores.dataset(&uri, Some(&secret), FingerprintKind::Manifest);
+        tokio::select! {
+            trouble = asked => assert_eq!(trouble.unwrap_err().reason, "SecretRefused"),
+            _ = listener.accept() => panic!("it was asked"),
+        }
+    }
 }
 
 #[tokio::test]
