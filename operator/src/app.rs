@@ -25,7 +25,7 @@ use crate::controller::build::job::MODEL_LABEL;
 use crate::controller::driver::Controller;
 use crate::controller::keys::spread;
 use crate::controller::looks::{DatasetKey, Looks};
-use crate::controller::observe::Caches;
+use crate::controller::observe::{Caches, JOB_STATES, job_state};
 use crate::crd::InCTRLModel;
 use crate::lease::{self, Leadership};
 use crate::limiter::Limiter;
@@ -303,6 +303,11 @@ impl Parts {
                     *phases.entry(model.phase().unwrap_or("Pending").to_owned()).or_default() += 1;
                 }
                 metrics.models(phases);
+                let mut jobs = BTreeMap::from(JOB_STATES.map(|state| (state, 0)));
+                for job in controller.caches.jobs.state() {
+                    *jobs.entry(job_state(&job)).or_default() += 1;
+                }
+                metrics.training_jobs(jobs);
             }
         });
     }

@@ -22,6 +22,9 @@ pub struct Metrics {
     errors: Family<Reason, Counter>,
     status: Family<Outcome, Counter>,
     transitions: Family<Reason, Counter>,
+    gate_results: Family<Outcome, Counter>,
+    rollbacks: Family<Cause, Counter>,
+    training_jobs: Family<State, Gauge>,
     calls: Family<Call, Histogram, fn() -> Histogram>,
     pushes: Family<Outcome, Counter>,
     leader: Gauge,
@@ -36,6 +39,16 @@ pub struct Metrics {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cause {
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -71,6 +84,9 @@ impl Metrics {
             errors: Family::default(),
             status: Family::default(),
             transitions: Family::default(),
+            gate_results: Family::default(),
+            rollbacks: Family::default(),
+            training_jobs: Family::default(),
             calls: Family::new_with_constructor(seconds),
             pushes: Family::default(),
             leader: Gauge::default(),
@@ -95,6 +111,13 @@ impl Metrics {
             "Transitions of models, by the reason of their event",
             metrics.transitions.clone(),
         );
+        ours.register("gate_results", "Heads that met the gate or did not", metrics.gate_results.clone());
+        ours.register(
+            "rollbacks",
+            "Heads that were taken back, by the reason in the history",
+            metrics.rollbacks.clone(),
+        );
+        ours.register("training_jobs", "Training Jobs by state", metrics.training_jobs.clone());
         let calls = "Time of calls to the API server, by call and result";
         ours.register_with_unit("api_call_duration", calls, Unit::Seconds, metrics.calls.clone());
         ours.register(
@@ -136,6 +159,24 @@ impl Metrics {
     /// A transition was told of.
     pub fn transition(&self, reason: EventReason) {
         self.transitions.get_or_create(&Reason { reason: reason.as_str() }).inc();
+        let result = match reason {
+            EventReason::GatePassed => "passed",
+            EventReason::GateFailed => "failed",
+            _ => return,
+        };
+        self.gate_results.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// A head was taken back for this reason.
+    pub fn rollback(&self, reason: &str) {
+        self.rollbacks.get_or_create(&Cause { reason: reason.to_owned() }).inc();
+    }
+
+    /// How many training Jobs are in each state.
+    pub fn training_jobs(&self, states: impl IntoIterator<Item = (&'static str, i64)>) {
+        for (state, count) in states {
+            self.training_jobs.get_or_create(&State { state }).set(count);
+        }
     }
 
     /// A call to the API server ended.

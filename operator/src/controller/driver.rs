@@ -15,7 +15,7 @@ use super::apply::{Acted, Actor, ApplyError};
 use super::keys;
 use super::observation::Observation;
 use super::observe::{Caches, observe};
-use super::plan::{Action, Event, Plan, plan, plan_invalid};
+use super::plan::{Action, Event, EventReason, Plan, newest_rollback, plan, plan_invalid};
 use super::validate::{Allowed, ValidModel, validate};
 use crate::cluster::ClusterError;
 use crate::crd::{InCTRLModel, InCTRLModelStatus};
@@ -180,6 +180,9 @@ impl Controller {
         }
         for event in &events {
             self.metrics.transition(event.reason);
+            if event.reason == EventReason::RolledBack {
+                self.metrics.rollback(newest_rollback(&status).unwrap_or("unknown"));
+            }
         }
         self.told(&object, &events).await;
         let mut again = look_again.and_then(|wait| Duration::try_from(wait).ok());

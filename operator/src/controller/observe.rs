@@ -20,6 +20,8 @@ use crate::packed::PackedModel;
 
 mod job;
 
+pub use job::{JOB_STATES, job_state};
+
 /// What is watched.
 #[derive(Clone)]
 pub struct Caches {

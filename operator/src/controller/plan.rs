@@ -44,6 +44,7 @@ pub use actions::{Action, JobIntent};
 pub use deletion::DEADLINE as CLEANUP_DEADLINE;
 pub use desired::{Desired, HeadRef, Reach};
 pub use event::{Event, EventReason};
+pub use history::newest_rollback;
 
 use draft::Draft;
 use schedule::Schedule;

@@ -24,6 +24,23 @@ pub(super) fn view(job: &Job, pods: &[Arc<Pod>], complaint: Option<&str>) -> Job
     }
 }
 
+/// The words of [`job_state`].
+pub const JOB_STATES: [&str; 4] = ["active", "suspended", "complete", "failed"];
+
+/// One word for how far a Job is.
+pub fn job_state(job: &Job) -> &'static str {
+    let [active, suspended, complete, failed] = JOB_STATES;
+    if condition(job, "Complete").is_some() {
+        complete
+    } else if condition(job, "Failed").is_some() {
+        failed
+    } else if job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false) {
+        suspended
+    } else {
+        active
+    }
+}
+
 /// Whether a Job has no pod that could say what is wrong, so that its events have to be asked.
 pub(super) fn is_without_pods(job: &Job, pods: &[Arc<Pod>]) -> bool {
     let ended = ["Complete", "Failed"].into_iter().any(|type_| condition(job, type_).is_some());
@@ -312,6 +329,9 @@ mod tests {
             JobState::Complete { at: Some("2026-01-01T00:00:00Z".parse().unwrap()) }
         );
         assert!(!is_without_pods(&done, &[]));
+        assert_eq!(job_state(&done), "complete");
+        assert_eq!(job_state(&failed("DeadlineExceeded", "")), "failed");
+        assert_eq!(job_state(&job(json!({}))), "active");
         assert!(is_without_pods(&job(json!({})), &[]));
     }
 }

@@ -54,6 +54,11 @@ pub(super) fn record(status: &mut InCTRLModelStatus, mut row: Revision, phase: P
     }
 }
 
+/// Why the newest head that was taken back was.
+pub fn newest_rollback(status: &InCTRLModelStatus) -> Option<&str> {
+    status.history.iter().find(|row| Phase::RolledBack.is_of(row))?.reason.as_deref()
+}
+
 /// The row of a head.
 pub(super) fn find(status: &InCTRLModelStatus, revision: i64) -> Option<&Revision> {
     status.history.iter().find(|row| row.revision == revision)
