@@ -21,7 +21,7 @@ pub(crate) struct ByteBudget {
 
 impl ByteBudget {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { units: Arc::new(Semaphore::new(limit / UNIT)), limit }
+        Self { units: Arc::new(Semaphore::new(limit.div_ceil(UNIT))), limit }
     }
 
     /// Takes bytes for as long as the permit lives, or refuses at once.
@@ -54,5 +54,16 @@ mod tests {
         drop(most);
         assert_eq!(budget.taken(), 0);
         let _all = budget.take(10 * UNIT).unwrap();
+    }
+
+    #[test]
+    fn a_message_as_large_as_the_budget_is_taken_whatever_its_size() {
+        for limit in [1, UNIT - 1, UNIT, 10 * UNIT + 1, 33_000_000] {
+            let budget = ByteBudget::new(limit);
+            let all = budget.take(limit).unwrap();
+            assert_eq!(budget.taken(), limit);
+            drop(all);
+            assert_eq!(budget.taken(), 0);
+        }
     }
 }

@@ -118,6 +118,14 @@ impl Failure {
     pub(crate) fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self::Invalid(vec![Violation { field: field.into(), description: description.into() }])
     }
+
+    /// The same, with an image's place within what stands at `field` of the request.
+    pub(crate) fn within(self, field: &str) -> Self {
+        match self {
+            Self::Image { field: place, source } => Self::Image { field: format!("{field}{place}"), source },
+            other => other,
+        }
+    }
 }
 
 impl From<StoreError> for Failure {

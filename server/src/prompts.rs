@@ -116,12 +116,12 @@ impl Prompts {
             }
             PromptSource::Inline(content) => {
                 let (digest, content) = self.digest(content.clone()).await?;
-                let field = "inline_prompts.normal_images";
                 let encode = async {
                     let _pending = self.pend()?;
-                    self.encode(content, digest.clone(), field).await
+                    self.encode(content, digest.clone()).await
                 };
-                cache.get_or_compute(&digest, encode).await
+                let leased = cache.get_or_compute(&digest, encode).await;
+                leased.map_err(|failure| failure.within("inline_prompts.normal_images"))
             }
         }
     }
@@ -132,9 +132,10 @@ impl Prompts {
             let _pending = self.pend()?;
             let (store, kept) = (Arc::clone(store), Arc::clone(info));
             let content = pool.run("reading a prompt set", move || store.read(&kept)).await??;
-            self.encode(content, info.digest.clone(), "prompt_set").await
+            self.encode(content, info.digest.clone()).await
         };
-        cache.get_or_compute(&info.digest, read).await
+        let leased = cache.get_or_compute(&info.digest, read).await;
+        leased.map_err(|failure| failure.within("prompt_set"))
     }
 
     /// Encodes a prompt set, then keeps it; it is on disk when this returns.
@@ -144,14 +145,17 @@ impl Prompts {
         content: PromptImages,
     ) -> Result<Arc<PromptSetInfo>, Failure> {
         let (digest, content) = self.digest(content).await?;
+        // What must be refused is refused before it is computed; storing asks again, another may be faster.
+        self.shared.spec.store.kept(&id, &digest)?;
         // Goes on when the caller leaves: the features are wanted as long as the caller tries again.
         let (this, key, kept, pending) = (self.clone(), digest.clone(), content.clone(), self.pend()?);
         let warming = tokio::spawn(async move {
             let _pending = pending;
-            let encode = this.encode(kept, key.clone(), "prompts.normal_images");
+            let encode = this.encode(kept, key.clone());
             this.shared.spec.cache.get_or_compute(&key, encode).await
         });
-        warming.await.map_err(|_| Failure::Panicked { doing: "encoding a prompt set" })??;
+        let warmed = warming.await.map_err(|_| Failure::Panicked { doing: "encoding a prompt set" })?;
+        warmed.map_err(|failure| failure.within("prompts.normal_images"))?;
         let PromptsSpec { store, pool, .. } = &self.shared.spec;
         let store = Arc::clone(store);
         pool.run("storing a prompt set", move || store.create(&id, &content, &digest)).await?
@@ -176,23 +180,17 @@ impl Prompts {
         self.shared.spec.pool.run("hashing a prompt set", hash).await
     }
 
-    /// Decodes the images and has the scorer encode them; `field` is where they stand in the request.
-    async fn encode(
-        &self,
-        content: PromptImages,
-        digest: String,
-        field: &'static str,
-    ) -> Result<Arc<PromptLease>, Failure> {
+    /// Decodes the images and has the scorer encode them. Callers with the same images share what comes of it, a failure
+    /// too, so that one of an image says its number alone: where the images stand is each caller's own.
+    async fn encode(&self, content: PromptImages, digest: String) -> Result<Arc<PromptLease>, Failure> {
         let PromptsSpec { pool, preprocess, limits, garbage, .. } = &self.shared.spec;
         let PromptImages { object_class, images } = content;
         let decoded = images.into_iter().enumerate().map(|(index, image): (usize, ImageInput)| {
             let (preprocess, limits) = (preprocess.clone(), *limits);
             async move {
                 let pixels = pool.run("decoding", move || decode(&image, &preprocess, &limits)).await?;
-                pixels.map_err(|error| Failure::Image {
-                    field: format!("{field}[{index}]"),
-                    source: Arc::new(error),
-                })
+                pixels
+                    .map_err(|error| Failure::Image { field: format!("[{index}]"), source: Arc::new(error) })
             }
         });
         let images = try_join_all(decoded).await?;
@@ -247,11 +245,18 @@ mod tests {
         store.create(&ResourceId::parse("nut").unwrap(), &content, &content::digest(&content)).unwrap()
     }
 
-    /// Leases the prompt set `nut`; `meanwhile` comes between looking for it and reading it.
-    async fn lease_while(meanwhile: impl FnOnce(&Store)) -> Result<String, Failure> {
+    /// Prompt sets in a folder, with one thread for all that is read, hashed and decoded.
+    struct Stage {
+        store: Arc<Store>,
+        pool: Arc<CpuPool>,
+        prompts: Prompts,
+        _jobs: mpsc::Sender<Job>,
+        _state: tempfile::TempDir,
+    }
+
+    fn stage() -> Stage {
         let state = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(state.path()).unwrap());
-        keep(&store, 1);
         let (jobs, mut asked) = mpsc::channel(1);
         let pool = Arc::new(CpuPool::new(1).unwrap());
         let prompts = Prompts::new(PromptsSpec {
@@ -272,6 +277,13 @@ mod tests {
                 }
             }
         });
+        Stage { store, pool, prompts, _jobs: jobs, _state: state }
+    }
+
+    /// Leases the prompt set `nut`; `meanwhile` comes between looking for it and reading it.
+    async fn lease_while(meanwhile: impl FnOnce(&Store)) -> Result<String, Failure> {
+        let Stage { store, pool, prompts, _jobs, _state } = stage();
+        keep(&store, 1);
         // The one thread that could read it is busy until it has changed.
         let (release, blocked) = std::sync::mpsc::channel::<()>();
         let mut busy = Box::pin(pool.run("waiting", move || blocked.recv()));
@@ -301,6 +313,31 @@ mod tests {
         });
         let leased = leased.await.unwrap();
         assert_eq!(Some(leased), anew);
+    }
+
+    #[tokio::test]
+    async fn callers_that_share_a_failure_are_told_where_their_own_image_stands() {
+        let Stage { pool, prompts, _jobs, _state, .. } = stage();
+        let content = PromptImages {
+            object_class: "nut".to_owned(),
+            images: vec![ImageInput::Encoded(Bytes::from_static(b"no image"))],
+        };
+        // The one thread is busy until both callers wait for it.
+        let (release, blocked) = std::sync::mpsc::channel::<()>();
+        let mut busy = Box::pin(pool.run("waiting", move || blocked.recv()));
+        assert!(futures::poll!(&mut busy).is_pending());
+        let source = PromptSource::Inline(content.clone());
+        let mut inline = Box::pin(prompts.lease(&source));
+        let mut stored = Box::pin(prompts.create(ResourceId::parse("nut").unwrap(), content));
+        assert!(futures::poll!(&mut inline).is_pending() && futures::poll!(&mut stored).is_pending());
+        release.send(()).unwrap();
+        let (inline, stored) = futures::join!(inline, stored);
+        let field = |failure: Failure| match failure {
+            Failure::Image { field, .. } => field,
+            other => panic!("{other} is not about an image"),
+        };
+        assert_eq!(field(inline.map(drop).unwrap_err()), "inline_prompts.normal_images[0]");
+        assert_eq!(field(stored.map(drop).unwrap_err()), "prompts.normal_images[0]");
     }
 
     #[tokio::test]

@@ -116,15 +116,40 @@ pub trait Scorer {
     fn score(&mut self, queries: &[Query<'_>]) -> Result<Scored, ScorerError>;
 }
 
+/// What a scorer computes at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// So many images in one batch.
+    Images(usize),
+    /// A few text prompts.
+    Text,
+    /// A head that is loaded.
+    Head,
+    /// The queries of a self-test.
+    SelfTest,
+}
+
+impl std::fmt::Display for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Images(1) => f.write_str("one image"),
+            Self::Images(images) => write!(f, "a batch of {images} images"),
+            Self::Text => f.write_str("the text prompts of an object class"),
+            Self::Head => f.write_str("the head"),
+            Self::SelfTest => f.write_str("the images of a self-test"),
+        }
+    }
+}
+
 /// Why a scorer could not do something.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScorerError {
-    /// The batch does not fit the device.
-    #[error("device memory does not hold a batch of {images} images")]
+    /// The work does not fit the device.
+    #[error("device memory does not hold {work}")]
     OutOfMemory {
-        /// Images of the batch.
-        images: usize,
+        /// What was to be computed.
+        work: Work,
     },
     /// The head cannot be used, or not with this backbone or prompt set.
     #[error("head cannot be used")]

@@ -1,12 +1,15 @@
 //! `inctrl-server serve` as a process: signals, the address for whoever waits, libtorch behind the seam.
 
 use std::ffi::OsString;
+use std::fs::Permissions;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use inctrl_telemetry::{Shutdown, log};
+use tempfile::NamedTempFile;
 
 use crate::app::{App, AppError};
 use crate::args::{Command, CommandLine};
@@ -46,6 +49,10 @@ async fn serve_until_signal(config: Config) -> Result<(), AppError> {
         precision: config.precision,
         threads: config.cores(),
     };
+    // Loading the backbone takes its time: what will not be written is said before.
+    for path in [&rollout_address_file, &address_file].into_iter().flatten() {
+        draft(path).map_err(|source| AppError::AddressFile { path: path.clone(), source })?;
+    }
     let app = App::bind(config)?;
     tracing::info!(address = %app.address(), admin = %app.admin_address(), "listening, not ready yet");
     let make = move || Ok::<Box<dyn Scorer>, TorchError>(Box::new(TorchScorer::open(&spec)?));
@@ -57,20 +64,29 @@ async fn serve_until_signal(config: Config) -> Result<(), AppError> {
     tracing::info!(address = %running.address(), admin = %running.admin_address(), rollout, "started");
     // For people and scripts; a closed standard output is no reason to stop.
     let _ = writeln!(io::stdout(), "listening on {}", running.address());
-    for (path, address) in
-        [(rollout_address_file, running.rollout_address()), (address_file, Some(running.address()))]
-    {
-        if let Some((path, address)) = path.zip(address) {
-            write_address(&path, address).map_err(|source| AppError::AddressFile { path, source })?;
-        }
+    let told = [(rollout_address_file, running.rollout_address()), (address_file, Some(running.address()))]
+        .into_iter()
+        .filter_map(|(path, address)| path.zip(address))
+        .try_for_each(|(path, address)| {
+            write_address(&path, address).map_err(|source| AppError::AddressFile { path, source })
+        });
+    if told.is_err() {
+        // Ready and serving by now: calls in work are finished.
+        shutdown.begin();
     }
-    running.until_stopped(shutdown).await
+    let stopped = running.until_stopped(shutdown).await;
+    told.and(stopped)
+}
+
+/// A file beside the one at `path`, which others may read.
+fn draft(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)
 }
 
 /// Whoever waits for the file finds it whole.
 fn write_address(path: &Path, address: SocketAddr) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let mut file = draft(path)?;
     writeln!(file, "{address}")?;
     file.persist(path)?;
     Ok(())

@@ -12,7 +12,7 @@ use inctrl_telemetry::Chain;
 
 use crate::failure::{Failure, Quota, Resource, Violation};
 use crate::prompts::StoreError;
-use crate::scorer::ScorerError;
+use crate::scorer::{ScorerError, Work};
 
 /// Domain of every reason.
 const DOMAIN: &str = "inctrl.dev";
@@ -191,7 +191,10 @@ fn store(error: &StoreError) -> Told {
         StoreError::Write { name, source: _ } | StoreError::Delete { name, source: _ } => {
             Told::new(Code::Internal, "STORAGE_FAILED").with("name", name)
         }
-        StoreError::Folder { .. } | StoreError::InUse { .. } => Told::new(Code::Internal, "STORAGE_FAILED"),
+        StoreError::Folder { .. }
+        | StoreError::InUse { .. }
+        | StoreError::Read { .. }
+        | StoreError::OtherVersion { .. } => Told::new(Code::Internal, "STORAGE_FAILED"),
     }
 }
 
@@ -208,8 +211,12 @@ fn image(error: &ImageError) -> Told {
 
 fn scorer(error: &ScorerError) -> Told {
     match error {
-        ScorerError::OutOfMemory { images } => {
-            Told::new(Code::ResourceExhausted, "OUT_OF_DEVICE_MEMORY").with("images", images.to_string())
+        ScorerError::OutOfMemory { work } => {
+            let told = Told::new(Code::ResourceExhausted, "OUT_OF_DEVICE_MEMORY");
+            match work {
+                Work::Images(images) => told.with("images", images.to_string()),
+                Work::Text | Work::Head | Work::SelfTest => told,
+            }
         }
         ScorerError::Head(_) if error.is_of_the_head() => {
             Told::new(Code::Unavailable, "HEAD_FAILED").retry_after(Duration::ZERO)

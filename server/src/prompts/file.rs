@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::request::{ImageInput, PromptImages};
 
 /// Version of the format; read, never guessed.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 /// Longest header that is read: 16 images take some hundred bytes.
 const MAX_HEADER_BYTES: u64 = 1 << 20;
 
@@ -35,6 +35,44 @@ struct ImageHeader {
     raw: Option<(u32, u32)>,
 }
 
+/// Why a header could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HeaderError {
+    /// It is not what was written.
+    #[error(transparent)]
+    Damaged(io::Error),
+    /// It has a version that this server does not read.
+    #[error("it has version {version}, this server reads {VERSION}")]
+    OtherVersion { version: u32 },
+    /// The system did not let it be read: it may be whole.
+    #[error(transparent)]
+    Read(io::Error),
+}
+
+impl From<io::Error> for HeaderError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Self::Damaged(error),
+            _ => Self::Read(error),
+        }
+    }
+}
+
+impl From<HeaderError> for io::Error {
+    fn from(error: HeaderError) -> Self {
+        match error {
+            HeaderError::Damaged(error) | HeaderError::Read(error) => error,
+            other @ HeaderError::OtherVersion { .. } => damaged(other.to_string()),
+        }
+    }
+}
+
+/// What every version of the format says first.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
 impl Header {
     pub(super) fn new(content: &PromptImages, content_digest: String, create_time: Timestamp) -> Self {
         let PromptImages { object_class, images } = content;
@@ -54,20 +92,22 @@ impl Header {
     }
 
     /// Reads a header; the reader stands at the first image then.
-    pub(super) fn read(file: &mut impl Read) -> io::Result<Self> {
+    pub(super) fn read(file: &mut impl Read) -> Result<Self, HeaderError> {
         let mut length = [0; 8];
         file.read_exact(&mut length)?;
         let length = u64::from_le_bytes(length);
         if MAX_HEADER_BYTES < length {
-            return Err(damaged(format!("its header claims {length} bytes")));
+            return Err(damaged(format!("its header claims {length} bytes")).into());
         }
         let mut text = vec![0; length as usize];
         file.read_exact(&mut text)?;
-        let header: Self = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-        if header.version != VERSION {
-            return Err(damaged(format!("it has version {}, this server reads {VERSION}", header.version)));
+        let malformed = |error: serde_json::Error| damaged(error.to_string());
+        // A newer version may have other fields.
+        let Version { version } = serde_json::from_slice(&text).map_err(malformed)?;
+        if version != VERSION {
+            return Err(HeaderError::OtherVersion { version });
         }
-        Ok(header)
+        Ok(serde_json::from_slice(&text).map_err(malformed)?)
     }
 
     /// Reads the images that follow the header; nothing may follow them.
@@ -132,8 +172,10 @@ mod tests {
     #[test]
     fn every_shorter_or_longer_file_is_refused() {
         let (.., mut file) = written();
-        let read =
-            |mut file: &[u8]| Header::read(&mut file).and_then(|header| header.read_content(&mut file));
+        let read = |mut file: &[u8]| -> io::Result<PromptImages> {
+            let header = Header::read(&mut file)?;
+            header.read_content(&mut file)
+        };
         for length in 0..file.len() {
             assert!(read(&file[..length]).is_err(), "{length} bytes must be refused");
         }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
-use std::io::{self, BufReader, BufWriter, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +18,12 @@ use crate::failure::{Failure, Resource};
 use crate::ids::ResourceId;
 use crate::request::PromptImages;
 
+mod error;
+mod found;
+
+pub(crate) use error::StoreError;
+use found::{header_or_set_aside, id_of, is_unfinished, read_header};
+
 /// Folder of the prompt sets within the state folder.
 const FOLDER: &str = "prompt-sets";
 /// Held locked by the server that uses a state folder.
@@ -27,56 +33,6 @@ const EXTENSION: &str = "promptset";
 const DAMAGED: &str = "promptset.damaged";
 /// Begins the names of files that are being written.
 const UNFINISHED: &str = ".tmp";
-
-/// Why prompt sets could not be kept or read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The state folder cannot be used.
-    #[error("state folder {path:?} cannot be used: {step} failed; choose a writable one with --state-dir")]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// What was being done.
-        step: &'static str,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// Another server uses the state folder.
-    #[error("state folder {path:?} is used by another server; stop it, or choose another with --state-dir")]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A prompt set could not be written; nothing is left of it.
-    #[error("prompt set {name:?} cannot be stored")]
-    Write {
-        /// Its name.
-        name: String,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// A prompt set could not be removed.
-    #[error("prompt set {name:?} cannot be deleted")]
-    Delete {
-        /// Its name.
-        name: String,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// What is on disk is not what was stored.
-    #[error("prompt set {name:?} is damaged on disk; delete it and create it again")]
-    Damaged {
-        /// Its name.
-        name: String,
-        /// What is wrong with it.
-        #[source]
-        source: io::Error,
-    },
-}
 
 /// What is known of a stored prompt set without reading its images.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +82,12 @@ pub(crate) fn not_found(id: &ResourceId) -> Failure {
 
 impl Store {
     /// Opens or makes a state folder, and takes it for this process. Leftovers of writes that were cut off are
-    /// removed, a prompt set that cannot be read is set aside; files of others stay.
+    /// removed, a prompt set that is damaged is set aside; files of others stay.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder cannot be used, or a prompt set of it not be read though nothing shows that it is damaged:
+    /// without it the server would answer that there is none.
     pub(crate) fn open(state: &Path) -> Result<Self, StoreError> {
         let failed = |step| move |source| StoreError::Folder { path: state.to_owned(), step, source };
         let folder = state.join(FOLDER);
@@ -144,12 +105,11 @@ impl Store {
         for entry in std::fs::read_dir(&folder).map_err(failed("listing it"))? {
             let path = entry.map_err(failed("listing it"))?.path();
             match id_of(&path) {
-                Some(id) => match read_header(&path) {
-                    Ok((header, _)) => {
+                Some(id) => {
+                    if let Some(header) = header_or_set_aside(&path)? {
                         index.insert(id.clone(), Arc::new(PromptSetInfo::new(id, &header)));
                     }
-                    Err(error) => set_aside(&path, &error),
-                },
+                }
                 None if is_unfinished(&path) => {
                     let _ = std::fs::remove_file(path);
                 }
@@ -183,8 +143,29 @@ impl Store {
         written.persist(self.path(id)).map_err(|error| failed(error.error))?;
         index.insert(id.clone(), Arc::clone(&info));
         drop(index);
-        sync_folder(&self.folder).map_err(failed)?;
+        if let Err(error) = sync_folder(&self.folder) {
+            self.take_back(&info);
+            return Err(failed(error).into());
+        }
         Ok(info)
+    }
+
+    /// Removes what was created a moment ago and may not last, unless another has come in its place.
+    fn take_back(&self, created: &Arc<PromptSetInfo>) {
+        let mut index = self.index();
+        if index.get(&created.id).is_some_and(|kept| Arc::ptr_eq(kept, created)) {
+            match std::fs::remove_file(self.path(&created.id)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::error!(name = created.name(), %error, "a prompt set that may not last stays");
+                }
+                _ => drop(index.remove(&created.id)),
+            }
+        }
+    }
+
+    /// What is kept under the id with that content; fails where it is another.
+    pub(crate) fn kept(&self, id: &ResourceId, digest: &str) -> Result<Option<Arc<PromptSetInfo>>, Failure> {
+        same_or_conflict(&self.index(), id, digest)
     }
 
     pub(crate) fn get(&self, id: &ResourceId) -> Result<Arc<PromptSetInfo>, Failure> {
@@ -221,7 +202,7 @@ impl Store {
     /// Reads the images of a prompt set and checks them against its digest.
     pub(crate) fn read(&self, info: &PromptSetInfo) -> Result<PromptImages, StoreError> {
         let damaged = |source| StoreError::Damaged { name: info.name(), source };
-        let (header, mut file) = read_header(&self.path(&info.id)).map_err(damaged)?;
+        let (header, mut file) = read_header(&self.path(&info.id)).map_err(|error| damaged(error.into()))?;
         let content = header.read_content(&mut file).map_err(damaged)?;
         let found = content::digest(&content);
         if found != info.digest {
@@ -263,35 +244,6 @@ fn same_or_conflict(
         Some(kept) if kept.digest == digest => Ok(Some(Arc::clone(kept))),
         Some(kept) => Err(Failure::AlreadyExists { name: name(id), digest: kept.digest.clone() }),
     }
-}
-
-fn id_of(path: &Path) -> Option<ResourceId> {
-    let is_ours = path.extension().is_some_and(|extension| extension == EXTENSION);
-    let stem = path.file_stem()?.to_str()?;
-    if is_ours { ResourceId::parse(stem).ok() } else { None }
-}
-
-fn is_unfinished(path: &Path) -> bool {
-    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(UNFINISHED))
-}
-
-/// Renames a prompt set that cannot be read, so that it can be looked at and its id be used again.
-fn set_aside(path: &Path, error: &io::Error) {
-    let aside = path.with_extension(DAMAGED);
-    let moved = std::fs::rename(path, &aside);
-    tracing::error!(
-        path = %path.display(),
-        aside = %aside.display(),
-        moved = moved.is_ok(),
-        %error,
-        "a prompt set is damaged and set aside; it is not served"
-    );
-}
-
-fn read_header(path: &Path) -> io::Result<(Header, BufReader<File>)> {
-    let mut file = BufReader::new(File::open(path)?);
-    let header = Header::read(&mut file)?;
-    Ok((header, file))
 }
 
 /// Makes renames and removals last.
@@ -389,6 +341,62 @@ mod tests {
         create(&store, "nut", b"one").unwrap();
         let aside = std::fs::read(state.path().join(FOLDER).join("nut.promptset.damaged")).unwrap();
         assert_eq!(aside, &bytes[..10], "it must be there to be looked at");
+    }
+
+    #[test]
+    fn a_prompt_set_that_cannot_be_read_stops_the_start_and_stays() {
+        let state = tempfile::tempdir().unwrap();
+        let store = Store::open(state.path()).unwrap();
+        create(&store, "nut", b"one").unwrap();
+        let path = store.path(&id("nut"));
+        drop(store);
+        let whole = std::fs::read(&path).unwrap();
+        let version = br#"{"version":"#;
+        let place = whole.windows(version.len()).position(|bytes| bytes == version).unwrap() + version.len();
+        let mut newer = whole.clone();
+        newer[place] += 1;
+        std::fs::write(&path, &newer).unwrap();
+        let error = Store::open(state.path()).unwrap_err();
+        assert!(matches!(error, StoreError::OtherVersion { version: 2, .. }), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), newer);
+        // Opening a folder as a file passes, reading it fails: nothing shows that the prompt set is damaged.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let error = Store::open(state.path()).unwrap_err();
+        assert!(matches!(error, StoreError::Read { .. }) && error.to_string().contains("nut"), "{error}");
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::write(&path, whole).unwrap();
+        Store::open(state.path()).unwrap().get(&id("nut")).unwrap();
+    }
+
+    #[test]
+    fn what_was_set_aside_before_is_kept() {
+        let state = tempfile::tempdir().unwrap();
+        for damage in ["first", "second", "third"] {
+            let store = Store::open(state.path()).unwrap();
+            create(&store, "nut", b"one").unwrap();
+            std::fs::write(store.path(&id("nut")), damage).unwrap();
+            drop(store);
+            drop(Store::open(state.path()).unwrap());
+        }
+        let kept = |name: &str| std::fs::read_to_string(state.path().join(FOLDER).join(name)).unwrap();
+        assert_eq!(kept("nut.promptset.damaged"), "first");
+        assert_eq!(kept("nut.promptset.damaged.2"), "second");
+        assert_eq!(kept("nut.promptset.damaged.3"), "third");
+    }
+
+    #[test]
+    fn what_may_not_last_is_taken_back_unless_another_has_come_in_its_place() {
+        let state = tempfile::tempdir().unwrap();
+        let store = Store::open(state.path()).unwrap();
+        let first = create(&store, "nut", b"one").unwrap();
+        store.delete(&id("nut"), None).unwrap();
+        let second = create(&store, "nut", b"two").unwrap();
+        store.take_back(&first);
+        assert_eq!(store.get(&id("nut")).unwrap(), second);
+        store.take_back(&second);
+        assert!(matches!(store.get(&id("nut")), Err(Failure::NotFound { .. })));
+        assert!(!store.path(&id("nut")).exists());
     }
 
     #[test]

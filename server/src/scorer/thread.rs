@@ -12,7 +12,7 @@ use inctrl_model::{Pixels, Scores};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::{HeadInfo, HeadKey, PromptKey, Query, QueryScores, Scorer, ScorerError, ScorerInfo};
+use super::{HeadInfo, HeadKey, PromptKey, Query, QueryScores, Scorer, ScorerError, ScorerInfo, Work};
 use crate::batch::{Batch, BatchMetrics, Item, Load, Outcome};
 use crate::health::Health;
 use crate::revisions::{Revision, Route};
@@ -170,31 +170,33 @@ impl Owner {
             Job::Score(batch) => self.score(batch),
             Job::EncodeText { object_class, reply } => {
                 if !reply.is_closed() {
-                    let _ = reply.send(self.guarded(|scorer| scorer.encode_text(&object_class)));
+                    let _ = reply.send(self.guarded(Work::Text, |scorer| scorer.encode_text(&object_class)));
                 }
             }
             Job::EncodePrompts { key, images, object_class, reply } => {
                 // Encoding is dear: whoever wanted it may have left.
                 if !reply.is_closed() {
-                    let encoded = self.guarded(|scorer| scorer.encode_prompts(key, &images, &object_class));
+                    let work = Work::Images(images.len());
+                    let encoded =
+                        self.proving(work, |scorer| scorer.encode_prompts(key, &images, &object_class));
                     if let Err(Ok(_)) = reply.send(encoded) {
                         self.scorer.forget_prompts(key);
                     }
                 }
             }
             Job::LoadHead { key, bytes, reply } => {
-                let loaded = self.guarded(|scorer| scorer.load_head(key, &bytes));
+                let loaded = self.guarded(Work::Head, |scorer| scorer.load_head(key, &bytes));
                 if let Err(Ok(_)) = reply.send(loaded) {
                     self.scorer.forget_head(key);
                 }
             }
             Job::SelfTest { key, test, reply } => {
                 if !reply.is_closed() {
-                    let _ = reply.send(self.guarded(|scorer| scorer.self_test(key, &test)));
+                    let _ = reply.send(self.proving(Work::SelfTest, |scorer| scorer.self_test(key, &test)));
                 }
             }
             Job::Probe { reply } => {
-                let probed = self.guarded(|scorer| scorer.probe());
+                let probed = self.proving(Work::Images(1), |scorer| scorer.probe());
                 // What is probed is the device alone: no image of a caller is to blame.
                 if matches!(probed, Err(ScorerError::NotFinite)) {
                     self.spec.health.scorer_failed();
@@ -255,8 +257,8 @@ impl Owner {
     /// Scores a batch; one that does not fit the device is halved once.
     fn score_or_halve(&mut self, queries: &[Query<'_>]) -> (Vec<QueryScores>, Duration) {
         match self.score_once(queries) {
-            Err(ScorerError::OutOfMemory { images }) if queries.len() > 1 => {
-                tracing::warn!(images, "batch does not fit the device: halving it");
+            Err(ScorerError::OutOfMemory { work }) if queries.len() > 1 => {
+                tracing::warn!(%work, "batch does not fit the device: halving it");
                 let (first, second) = queries.split_at(queries.len() / 2);
                 let halves = [first, second].map(|half| (half.len(), self.score_once(half)));
                 let mut all = Vec::with_capacity(queries.len());
@@ -273,30 +275,43 @@ impl Owner {
     }
 
     fn score_once(&mut self, queries: &[Query<'_>]) -> Result<super::Scored, ScorerError> {
-        self.guarded(|scorer| scorer.score(queries))
+        self.proving(Work::Images(queries.len()), |scorer| scorer.score(queries))
     }
 
-    /// Runs a call; a panic in it becomes an error of this call. It counts, as does a device that fails.
+    /// Runs a call that computes on the device: its success shows that the device works.
+    fn proving<T>(
+        &mut self,
+        work: Work,
+        call: impl FnOnce(&mut dyn Scorer) -> Result<T, ScorerError>,
+    ) -> Result<T, ScorerError> {
+        let result = self.guarded(work, call);
+        if result.is_ok() {
+            self.spec.health.scorer_succeeded();
+        }
+        result
+    }
+
+    /// Runs a call; a panic in it becomes an error of this call. It counts, as does a device that fails; a success does
+    /// not, since the call may have had nothing to compute.
     fn guarded<T>(
         &mut self,
+        work: Work,
         call: impl FnOnce(&mut dyn Scorer) -> Result<T, ScorerError>,
     ) -> Result<T, ScorerError> {
         match catch_unwind(AssertUnwindSafe(|| call(self.scorer.as_mut()))) {
             Ok(result) => {
-                match &result {
-                    Ok(_) => self.spec.health.scorer_succeeded(),
-                    Err(error) if error.is_of_the_device() => {
-                        tracing::error!(error = %inctrl_telemetry::Chain(error), "the scorer failed");
-                        self.spec.health.scorer_failed();
-                    }
-                    Err(_) => {}
+                if let Err(error) = &result
+                    && error.is_of_the_device()
+                {
+                    tracing::error!(error = %inctrl_telemetry::Chain(error), "the scorer failed");
+                    self.spec.health.scorer_failed();
                 }
                 result
             }
             Err(panic) => {
                 let message = panic_message(panic.as_ref());
                 if message.contains("out of memory") {
-                    return Err(ScorerError::OutOfMemory { images: 0 });
+                    return Err(ScorerError::OutOfMemory { work });
                 }
                 tracing::error!(message, "the scorer panicked");
                 self.spec.health.scorer_failed();
@@ -324,34 +339,77 @@ mod tests {
 
     use super::*;
     use crate::health::Phase;
-    use crate::scorer::fake::FakeScorer;
+    use crate::scorer::fake::{FakeScorer, Hand};
+
+    /// A thread with its fake.
+    struct Stage {
+        health: Arc<Health>,
+        jobs: mpsc::Sender<Job>,
+        hand: Hand,
+        _thread: ScorerThread,
+    }
+
+    impl Stage {
+        async fn start() -> Self {
+            let health = Arc::new(Health::new());
+            health.enter(Phase::Serving);
+            let spec = ThreadSpec {
+                health: Arc::clone(&health),
+                load: Arc::default(),
+                metrics: BatchMetrics::register(&mut Registry::default()),
+                garbage: Arc::default(),
+            };
+            let (scorer, hand) = FakeScorer::new();
+            let make = move || Ok::<Box<dyn Scorer>, Infallible>(Box::new(scorer));
+            let (thread, jobs, _info) = ScorerThread::start(make, spec).await.unwrap().unwrap();
+            Self { health, jobs, hand, _thread: thread }
+        }
+
+        async fn ask<T>(
+            &self,
+            job: impl FnOnce(oneshot::Sender<Result<T, ScorerError>>) -> Job,
+        ) -> Result<T, ScorerError> {
+            let (reply, answer) = oneshot::channel();
+            self.jobs.send(job(reply)).await.unwrap();
+            answer.await.unwrap()
+        }
+
+        async fn probe(&self) -> Result<(), ScorerError> {
+            self.ask(|reply| Job::Probe { reply }).await
+        }
+
+        async fn encode_text(&self) -> Result<bool, ScorerError> {
+            self.ask(|reply| Job::EncodeText { object_class: "nut".to_owned(), reply }).await
+        }
+    }
+
+    fn broken() -> ScorerError {
+        ScorerError::Backbone(Arc::new(std::io::Error::other("device-side assert")))
+    }
 
     #[tokio::test]
     async fn a_device_that_fails_three_times_makes_the_server_unready_until_it_works() {
-        let health = Arc::new(Health::new());
-        health.enter(Phase::Serving);
-        let spec = ThreadSpec {
-            health: Arc::clone(&health),
-            load: Arc::default(),
-            metrics: BatchMetrics::register(&mut Registry::default()),
-            garbage: Arc::default(),
-        };
-        let (scorer, hand) = FakeScorer::new();
-        let make = move || Ok::<Box<dyn Scorer>, Infallible>(Box::new(scorer));
-        let (_thread, jobs, _info) = ScorerThread::start(make, spec).await.unwrap().unwrap();
-        let probe = async || {
-            let (reply, answer) = oneshot::channel();
-            jobs.send(Job::Probe { reply }).await.unwrap();
-            answer.await.unwrap()
-        };
-        let broken = || ScorerError::Backbone(Arc::new(std::io::Error::other("device-side assert")));
-        for error in [broken(), ScorerError::OutOfMemory { images: 1 }, ScorerError::NotFinite, broken()] {
-            assert_eq!(health.ready(), Ok(()), "memory that is short is no failure of the device");
-            hand.fail_next_check(error);
-            probe().await.unwrap_err();
+        let stage = Stage::start().await;
+        let short = ScorerError::OutOfMemory { work: Work::Images(1) };
+        for error in [broken(), short, ScorerError::NotFinite, broken()] {
+            assert_eq!(stage.health.ready(), Ok(()), "memory that is short is no failure of the device");
+            stage.hand.fail_next_check(error);
+            stage.probe().await.unwrap_err();
         }
-        assert!(health.ready().unwrap_err().contains("failed 3 times"));
-        probe().await.unwrap();
-        assert_eq!(health.ready(), Ok(()));
+        assert!(stage.health.ready().unwrap_err().contains("failed 3 times"));
+        stage.probe().await.unwrap();
+        assert_eq!(stage.health.ready(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn text_that_needs_no_device_does_not_hide_that_it_fails() {
+        let stage = Stage::start().await;
+        for _ in 0..3 {
+            stage.encode_text().await.unwrap();
+            stage.hand.fail_next_check(broken());
+            stage.probe().await.unwrap_err();
+        }
+        stage.encode_text().await.unwrap();
+        assert!(stage.health.ready().unwrap_err().contains("failed 3 times"));
     }
 }

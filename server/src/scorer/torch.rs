@@ -16,7 +16,9 @@ use tokio::time::Instant;
 
 use super::probe;
 use super::texts::Texts;
-use super::{HeadInfo, HeadKey, PromptKey, Query, QueryScores, Scored, Scorer, ScorerError, ScorerInfo};
+use super::{
+    HeadInfo, HeadKey, PromptKey, Query, QueryScores, Scored, Scorer, ScorerError, ScorerInfo, Work,
+};
 use crate::config::{DeviceChoice, PrecisionChoice, precision_name};
 
 /// Images of a batch where none is set: on a CPU larger ones gain nothing, an accelerator is filled.
@@ -118,12 +120,13 @@ impl Scorer for TorchScorer {
 
     fn probe(&mut self) -> Result<(), ScorerError> {
         let pixels = probe::blank(self.info.backbone.preprocess.size, 1);
-        let features = self.backbone.encode_images(&pixels).map_err(|error| failed(error, 1))?;
+        let features =
+            self.backbone.encode_images(&pixels).map_err(|error| failed(error, Work::Images(1)))?;
         if is_finite(&features.class) { Ok(()) } else { Err(ScorerError::NotFinite) }
     }
 
     fn encode_text(&mut self, object_class: &str) -> Result<bool, ScorerError> {
-        self.texts.advance(&self.backbone, object_class).map_err(|error| failed(error, 0))
+        self.texts.advance(&self.backbone, object_class).map_err(|error| failed(error, Work::Text))
     }
 
     fn encode_prompts(
@@ -135,7 +138,7 @@ impl Scorer for TorchScorer {
         let images: Vec<&Pixels> = images.iter().collect();
         let text = self.text(object_class)?;
         let features = PromptFeatures::encode_beside(&self.backbone, &images, text)
-            .map_err(|error| failed(error, images.len()))?;
+            .map_err(|error| failed(error, Work::Images(images.len())))?;
         let bytes = features.bytes();
         self.prompts.insert(key, features);
         Ok(bytes)
@@ -177,7 +180,7 @@ impl Scorer for TorchScorer {
             .backbone
             .stack(&images)
             .and_then(|pixels| self.backbone.encode_images(&pixels))
-            .map_err(|error| failed(error, queries.len()))?;
+            .map_err(|error| failed(error, Work::Images(queries.len())))?;
         let backbone = self.elapsed(started);
         let answers = score_mixed(&features, &mixed).into_iter().enumerate().map(|(row, answers)| {
             let prompts = mixed[row].prompts;
@@ -218,7 +221,7 @@ fn is_finite(tensor: &Tensor) -> bool {
 }
 
 /// libtorch says that memory is short in words only.
-fn failed(error: BackboneError, images: usize) -> ScorerError {
+fn failed(error: BackboneError, work: Work) -> ScorerError {
     let says_memory = error.source().is_some_and(|source| source.to_string().contains("out of memory"));
-    if says_memory { ScorerError::OutOfMemory { images } } else { ScorerError::Backbone(Arc::new(error)) }
+    if says_memory { ScorerError::OutOfMemory { work } } else { ScorerError::Backbone(Arc::new(error)) }
 }

@@ -9,7 +9,7 @@ use inctrl_proto::v1::{
     AnomalyMapMode, BatchDetectAnomaliesRequest, Decision, DetectAnomalyRequest, DetectOptions,
 };
 use inctrl_server::config::Settings;
-use inctrl_server::scorer::ScorerError;
+use inctrl_server::scorer::{ScorerError, Work};
 use jiff::SignedDuration;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -94,21 +94,28 @@ async fn a_full_queue_is_told_at_once_with_the_time_to_come_back() {
     server.create("nut").await;
     let detector = server.detector().await;
     hand.hold();
-    let mut calls = JoinSet::new();
-    for _ in 0..7 {
+    // One request is computed, one waits in the channel to the scorer, one in the queue.
+    let mut placed = JoinSet::new();
+    for number in 1..=3 {
         let mut detector = detector.clone();
-        calls.spawn(async move { detector.batch_detect_anomalies(batch(&[1, 2, 3, 4])).await });
+        placed.spawn(async move { detector.batch_detect_anomalies(batch(&[1, 2, 3, 4])).await });
+        // It looks for its prompt set once it has its places.
+        metric(&server, &format!("inctrl_prompt_cache_requests_total{{result=\"hit\"}} {number}")).await;
+        if number < 3 {
+            metric(&server, "inctrl_queue_length 0").await;
+        }
     }
-    // One request is computed, one waits in the channel to the scorer, one in the queue: four must be refused now.
     for _ in 0..4 {
-        let refused = calls.join_next().await.unwrap().unwrap().unwrap_err();
+        let refused = detector.clone().batch_detect_anomalies(batch(&[1, 2, 3, 4])).await.unwrap_err();
         assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "QUEUE_FULL"));
         assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
         assert!(refused.metadata().contains_key("grpc-retry-pushback-ms"));
     }
     hand.let_all_go();
-    let rest = calls.join_all().await;
-    assert!(rest.iter().any(Result::is_ok), "who had a place must be answered");
+    for answer in placed.join_all().await {
+        assert_eq!(answer.unwrap().into_inner().results.len(), 4, "who had a place must be answered");
+    }
+    assert_eq!(hand.seen().batches, [4; 3]);
 }
 
 #[tokio::test]
@@ -172,7 +179,7 @@ async fn a_batch_that_does_not_fit_is_halved_once() {
     let patient = |settings: &mut Settings| settings.batching.max_wait = SignedDuration::from_secs(60);
     let (server, hand) = Server::start_with(patient).await;
     server.create("nut").await;
-    hand.fail_next(ScorerError::OutOfMemory { images: 4 });
+    hand.fail_next(ScorerError::OutOfMemory { work: Work::Images(4) });
     let mut detector = server.detector().await;
     let answer = detector.batch_detect_anomalies(batch(&[1, 2, 3, 4])).await.unwrap().into_inner();
     assert_eq!(answer.results.len(), 4);

@@ -1,6 +1,7 @@
 //! `inctrl-server` as a process: what it refuses to start with, and that it starts and stops.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -65,6 +66,11 @@ fn files_and_places_that_are_not_there_are_told() {
     command.arg("--state-dir").arg(head.join("state"));
     let error = refusal(command.arg("--backbone").arg(folder.path()).arg("--head").arg(&head));
     assert_told(&error, &["state folder", "--state-dir"]);
+    // Told before anything is read: the backbone and the head are missing too.
+    let mut command = serve(folder.path());
+    command.arg("--address-file").arg(missing.join("address"));
+    let error = refusal(command.arg("--backbone").arg(&missing).arg("--head").arg(&missing));
+    assert_told(&error, &["cannot write the address", "--address-file"]);
 }
 
 #[test]
@@ -130,7 +136,9 @@ fn it_serves_until_it_is_asked_to_stop() {
     let process = server.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &process]).status().unwrap().success());
     assert_eq!(server.0.wait().unwrap().code(), Some(0));
-    assert_eq!(std::fs::read_to_string(file).unwrap().trim(), address);
+    assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), address);
+    let mode = std::fs::metadata(file).unwrap().permissions().mode();
+    assert_ne!(mode & 0o044, 0, "{mode:o} must let others read, as the umask does");
 }
 
 /// Killed when a test fails.

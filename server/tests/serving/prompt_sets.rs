@@ -37,6 +37,7 @@ async fn creating_again_is_harmless_with_the_same_content_only() {
     let other = client.create_prompt_set(create("nut", inline(&[2]))).await.unwrap_err();
     assert_eq!((other.code(), reason(&other).as_str()), (Code::AlreadyExists, "PROMPT_SET_EXISTS"));
     assert_eq!(other.get_details_resource_info().unwrap().resource_name, "promptSets/nut");
+    assert_eq!(hand.seen().encoded, 1, "what is refused must not be computed");
 }
 
 #[tokio::test]

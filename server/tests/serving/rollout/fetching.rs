@@ -5,7 +5,7 @@ use std::sync::Arc;
 use inctrl_model::{BackboneError, SelfTestError};
 use inctrl_proto::v1::{Head, HeadProblem, HeadState, RolloutStatus};
 use inctrl_server::config::Settings;
-use inctrl_server::scorer::ScorerError;
+use inctrl_server::scorer::{ScorerError, Work};
 
 use super::artifact::Artifact;
 use super::stage::{Operator, assert_loaded, assert_stands, head, headless, model, plain, score};
@@ -72,7 +72,7 @@ async fn a_head_that_the_device_failed_to_load_is_tried_until_it_works() {
         let error = BackboneError::Torch { step: "the image tower", source };
         ScorerError::SelfTest(Arc::new(SelfTestError::Backbone(error)))
     };
-    for error in [broken(), of_self_test(), ScorerError::OutOfMemory { images: 1 }] {
+    for error in [broken(), of_self_test(), ScorerError::OutOfMemory { work: Work::Images(1) }] {
         let (server, hand) = Server::start_with(headless).await;
         let mut operator = Operator::of(&server).await;
         let mut watch = operator.watch().await;
