@@ -118,3 +118,21 @@ fn another_size_than_the_towers_is_refused_with_the_setting() {
     let message = error.to_string();
     assert!(message.contains("preprocess.size is 224") && message.contains("needs 240"), "{message}");
 }
+
+#[test]
+fn a_variance_below_zero_is_named() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    generated::efficientnet::write_backbone(folder.path());
+    let weights = folder.path().join("model.safetensors");
+    let mut tensors = read_tensors(&weights);
+    let name = "_blocks.3._bn1.running_var";
+    let _ = tensors.get_mut(name).unwrap().get(2).fill_(-0.5);
+    let tensors: Vec<(&str, &Tensor)> =
+        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    Tensor::write_safetensors(&tensors, &weights).unwrap();
+    let Err(error) = Backbone::open(folder.path(), Device::Cpu, Precision::Fp32) else {
+        panic!("a variance below zero must be refused");
+    };
+    let message = error.to_string();
+    assert!(message.contains(&format!("variances below zero in: {name}")), "{message}");
+}

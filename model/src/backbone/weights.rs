@@ -62,6 +62,8 @@ pub struct WeightsMismatch {
     pub misshapen: Vec<(String, Vec<i64>, Vec<i64>)>,
     /// Holding NaN or infinite values.
     pub non_finite: Vec<String>,
+    /// Variances below zero.
+    pub negative: Vec<String>,
     /// Of another number format than 16 or 32-bit floats: name, format.
     pub not_float: Vec<(String, String)>,
 }
@@ -74,7 +76,7 @@ impl WeightsMismatch {
 
 impl std::fmt::Display for WeightsMismatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { missing, surplus, misshapen, non_finite, not_float } = self;
+        let Self { missing, surplus, misshapen, non_finite, negative, not_float } = self;
         let misshapen = misshapen
             .iter()
             .map(|(name, expected, actual)| format!("{name} (expected {expected:?}, is {actual:?})"));
@@ -84,6 +86,7 @@ impl std::fmt::Display for WeightsMismatch {
             shortened("surplus", surplus.clone()),
             shortened("misshapen", misshapen.collect()),
             shortened("NaN or infinite values in", non_finite.clone()),
+            shortened("variances below zero in", negative.clone()),
             shortened("not 16 or 32-bit floats", not_float.collect()),
         ];
         f.write_str(&groups.into_iter().flatten().collect::<Vec<_>>().join("; "))
@@ -181,7 +184,17 @@ impl Weights {
             None if self.mismatch.not_float.iter().any(|(other, _)| other == name) => {}
             None => self.mismatch.missing.push(name.to_owned()),
         }
-        Tensor::zeros(shape, (Kind::Float, tch::Device::Cpu))
+        // One zero seen at every place: a shape from a wrong configuration may be larger than any memory.
+        Tensor::zeros([1], (Kind::Float, tch::Device::Cpu)).expand(shape, false)
+    }
+
+    /// Takes a tensor of variances: one below zero has no root.
+    pub(crate) fn take_variance(&mut self, name: &str, shape: &[i64]) -> Tensor {
+        let variance = self.take(name, shape);
+        if bool::try_from(variance.lt(0.0).any()).unwrap_or(false) {
+            self.mismatch.negative.push(name.to_owned());
+        }
+        variance
     }
 
     /// Ends the taking: an error that names every difference, or the digest of all tensors (see

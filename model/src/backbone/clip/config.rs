@@ -23,6 +23,14 @@ const DEFAULTS: [(&str, &str, &str); 4] = [
     ("text_cfg", "proj_type", "linear"),
 ];
 
+/// Largest settings that are computed with, well above those of any published model: a slip of the pen is told by the
+/// name of its setting and not by a lack of memory.
+const MOST_LAYERS: usize = 1 << 10;
+const MOST_WIDTH: i64 = 1 << 14;
+const MOST_SIDE: i64 = 1 << 12;
+const MOST_TOKENS: i64 = 1 << 20;
+const MOST_MLP_RATIO: f64 = 64.0;
+
 /// Tapped blocks of the paper's backbone, counted from 1, and its depth.
 const PAPER_TAPS: [usize; 3] = [7, 9, 11];
 const PAPER_LAYERS: usize = 12;
@@ -173,18 +181,37 @@ impl ClipConfig {
                 return Err(format!("{place}.{name} = {value} is not supported"));
             }
         }
-        let positive = [
-            ("model_cfg.embed_dim", *embed_dim),
-            ("vision_cfg.width", vision.width),
-            ("vision_cfg.head_width", vision.head_width),
-            ("vision_cfg.patch_size", vision.patch_size),
-            ("text_cfg.context_length", text.context_length),
-            ("text_cfg.vocab_size", text.vocab_size),
-            ("text_cfg.width", text.width),
-            ("text_cfg.heads", text.heads),
+        let bounded = [
+            ("model_cfg.embed_dim", *embed_dim, MOST_WIDTH),
+            ("vision_cfg.width", vision.width, MOST_WIDTH),
+            ("vision_cfg.head_width", vision.head_width, MOST_WIDTH),
+            ("vision_cfg.image_size", vision.image_size, MOST_SIDE),
+            ("vision_cfg.patch_size", vision.patch_size, MOST_SIDE),
+            ("text_cfg.context_length", text.context_length, MOST_TOKENS),
+            ("text_cfg.vocab_size", text.vocab_size, MOST_TOKENS),
+            ("text_cfg.width", text.width, MOST_WIDTH),
+            ("text_cfg.heads", text.heads, MOST_WIDTH),
         ];
-        if let Some((name, value)) = positive.into_iter().find(|&(_, value)| value < 1) {
-            return Err(format!("{name} is {value}, it must be positive"));
+        if let Some((name, value, most)) =
+            bounded.into_iter().find(|(_, value, most)| !(1..=*most).contains(value))
+        {
+            return Err(format!("{name} is {value}, it must be between 1 and {most}"));
+        }
+        for (name, layers) in [("vision_cfg.layers", vision.layers), ("text_cfg.layers", text.layers)] {
+            if MOST_LAYERS < layers {
+                return Err(format!("{name} is {layers}, it must be at most {MOST_LAYERS}"));
+            }
+        }
+        for (name, ratio, width) in [
+            ("vision_cfg.mlp_ratio", vision.mlp_ratio, vision.width),
+            ("text_cfg.mlp_ratio", text.mlp_ratio, text.width),
+        ] {
+            // Below one hidden value there is nothing to compute.
+            if MOST_MLP_RATIO < ratio || ratio * (width as f64) < 1.0 {
+                return Err(format!(
+                    "{name} is {ratio}, it must be at most {MOST_MLP_RATIO} and give at least one hidden value"
+                ));
+            }
         }
         if vision.image_size < vision.patch_size {
             return Err(format!(
@@ -254,6 +281,9 @@ impl PreprocessConfig {
         }
         if let Some(other) = resize_mode.filter(|mode| mode != "shortest") {
             return Err(format!("preprocess_cfg.resize_mode = {other:?} is not supported, shortest is"));
+        }
+        if let Some(std) = std.filter(|std| !std.iter().all(|value| value.is_normal() && 0.0 < *value)) {
+            return Err(format!("preprocess_cfg.std is {std:?}, it must be positive"));
         }
         let clip = Preprocess::clip(image_size as u32);
         Ok(Preprocess {
@@ -325,8 +355,55 @@ mod tests {
         assert_eq!((preprocess.mean, preprocess.std), ([0.5; 3], [0.25; 3]));
         let error = resolve(r#"{"size": 224}"#).unwrap_err();
         assert!(error.contains("preprocess_cfg.size is 224"), "{error}");
+        let error = resolve(r#"{"std": [0.5, 0.0, 0.5]}"#).unwrap_err();
+        assert!(error.contains("preprocess_cfg.std"), "{error}");
         let error = resolve(r#"{"resize_mode": "squash"}"#).unwrap_err();
         assert!(error.contains("squash"), "{error}");
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused_by_name() {
+        let text = r#"{"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}"#;
+        let vision = vision(12);
+        let resolve = |text: &str, vision: &str, embed_dim: i64| {
+            let json = format!(
+                r#"{{"model_cfg": {{"embed_dim": {embed_dim}, "vision_cfg": {vision}, "text_cfg": {text}}}}}"#
+            );
+            serde_json::from_str::<ClipFile>(&json).unwrap().resolve()
+        };
+        resolve(text, &vision, 640).unwrap();
+        let with = |settings: &str, key: &str, value: &str| {
+            let mut settings: Value = serde_json::from_str(settings).unwrap();
+            settings[key] = serde_json::from_str(value).unwrap();
+            settings.to_string()
+        };
+        for embed_dim in [0, -1, 1 << 40] {
+            let error = resolve(text, &vision, embed_dim).unwrap_err();
+            assert!(error.contains("model_cfg.embed_dim"), "{error}");
+        }
+        for (key, value) in [
+            ("width", "900000000000"),
+            ("layers", "5000000000"),
+            ("image_size", "1000000"),
+            ("image_size", "-240"),
+            ("mlp_ratio", "-4.0"),
+            ("mlp_ratio", "0"),
+            ("mlp_ratio", "1e300"),
+        ] {
+            let error = resolve(text, &with(&vision, key, value), 640).unwrap_err();
+            assert!(error.contains(&format!("vision_cfg.{key}")), "{error}");
+        }
+        for (key, value) in [
+            ("width", "900000000000"),
+            ("layers", "5000000000"),
+            ("context_length", "9000000000"),
+            ("vocab_size", "9000000000"),
+            ("heads", "0"),
+            ("mlp_ratio", "-1"),
+        ] {
+            let error = resolve(&with(text, key, value), &vision, 640).unwrap_err();
+            assert!(error.contains(&format!("text_cfg.{key}")), "{error}");
+        }
     }
 
     #[test]

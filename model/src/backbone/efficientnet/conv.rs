@@ -56,8 +56,9 @@ impl Conv {
         let mut take = |name: String, shape: &[i64]| weights.take(&name, shape).f_to_kind(Kind::Double);
         let weight = take(format!("{conv}.weight"), &[output, input / groups, kernel, kernel])?;
         let mut of_norm = |part: &str| take(format!("{norm}.{part}"), &[output]);
-        let (gain, offset) = (of_norm("weight")?, of_norm("bias")?);
-        let (mean, variance) = (of_norm("running_mean")?, of_norm("running_var")?);
+        let (gain, offset, mean) = (of_norm("weight")?, of_norm("bias")?, of_norm("running_mean")?);
+        let variance =
+            weights.take_variance(&format!("{norm}.running_var"), &[output]).f_to_kind(Kind::Double)?;
 
         let gain = gain.f_div(&variance.f_add_scalar(BATCH_NORM_EPSILON)?.f_sqrt()?)?;
         let weight = weight.f_mul(&gain.f_view([-1, 1, 1, 1])?)?;
