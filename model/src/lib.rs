@@ -23,6 +23,7 @@ pub mod prompts;
 pub mod residual;
 pub mod scoring;
 pub mod self_test;
+pub mod tensors;
 pub mod text_prompts;
 pub mod tokenizer;
 

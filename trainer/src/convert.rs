@@ -10,7 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
-use inctrl_model::{Backbone, BackboneInfo, Device, Precision};
+use inctrl_model::{Backbone, BackboneError, BackboneInfo, Device, Precision};
 
 mod checkpoint;
 mod container;
@@ -71,6 +71,11 @@ pub fn run(args: &Args) -> Result<(), ConvertError> {
         }
         (Layout::Official, Some(_)) | (Layout::OpenClip | Layout::Starter, None) => {}
     }
+    for (flag, given) in [("--config", config), ("--vocabulary", vocabulary)] {
+        if layout == Layout::Starter && given.is_some() {
+            return Err(ConvertError::Surplus { path: path.clone(), layout: layout.name(), flag });
+        }
+    }
     let (staged, info) = match (into, backbone) {
         (Some(into), _) => {
             let clip = match layout {
@@ -104,9 +109,7 @@ pub fn run(args: &Args) -> Result<(), ConvertError> {
     Ok(())
 }
 
-/// Opens a backbone folder strictly; `checkpoint` is named where it does not fit.
-fn open_backbone(checkpoint: &Path, folder: &Path) -> Result<BackboneInfo, ConvertError> {
-    Backbone::open(folder, Device::Cpu, Precision::Fp32)
-        .map(|backbone| backbone.info().clone())
-        .map_err(|source| ConvertError::DoesNotFit { path: checkpoint.to_owned(), source })
+/// Opens a backbone folder strictly.
+fn open_backbone(folder: &Path) -> Result<BackboneInfo, BackboneError> {
+    Backbone::open(folder, Device::Cpu, Precision::Fp32).map(|backbone| backbone.info().clone())
 }

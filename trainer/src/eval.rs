@@ -130,7 +130,9 @@ pub fn evaluate_while(
     let mut benchmarks = Vec::new();
     for spec in &config.data {
         let dataset = data::open(spec).map_err(EvalError::Data)?;
-        benchmarks.push((Benchmark::new(dataset, spec.format, limits)?, spec.format));
+        let benchmark = Benchmark::new(dataset, spec.format, limits)?;
+        let draws = draws::every(&benchmark, config.most_shots(), config.draws, config.seed)?;
+        benchmarks.push((benchmark, draws, spec.format));
     }
     let random = if config.baselines.contains(&Baseline::RandomBackbone) {
         let folder = drawn_backbone::folder(&config.backbone, config.seed)?;
@@ -148,8 +150,8 @@ pub fn evaluate_while(
         go_on,
     };
     let (mut data_sets, mut all_scored) = (Vec::new(), Vec::new());
-    for (benchmark, format) in benchmarks {
-        let (scored, rows) = setting.data_set(benchmark)?;
+    for (benchmark, draws, format) in benchmarks {
+        let (scored, rows) = setting.data_set(benchmark, draws)?;
         let dataset = &scored.benchmark.dataset;
         data_sets.push(DataSetResult {
             name: dataset.name.clone(),
@@ -199,14 +201,12 @@ impl Setting<'_> {
     }
 
     /// Scores a data set and measures its rows.
-    fn data_set(&self, benchmark: Benchmark) -> Result<(Scored, Vec<evaluation::RowResult>), EvalError> {
+    fn data_set(
+        &self,
+        benchmark: Benchmark,
+        draws: Vec<Vec<Draw>>,
+    ) -> Result<(Scored, Vec<evaluation::RowResult>), EvalError> {
         let config = self.config;
-        let draws: Vec<Vec<Draw>> = (0..benchmark.tasks.len())
-            .map(|task| {
-                let draw = |number| draws::draw(&benchmark, task, config.most_shots(), number, config.seed);
-                (0..config.draws).map(draw).collect()
-            })
-            .collect();
         let needed = needed(&benchmark, &draws);
         let single = config.shots.contains(&1);
         let firsts: BTreeSet<usize> =

@@ -37,7 +37,6 @@ pub mod progress;
 pub mod report;
 pub mod run;
 pub mod synth;
-mod tensors;
 mod threads;
 pub mod train;
 

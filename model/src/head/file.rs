@@ -7,10 +7,11 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::{HeadError, HeadKind, HeadMetadata, contextual, paper};
 use crate::backbone::WeightsMismatch;
+use crate::tensors::{bytes_of, shape_of};
 
 /// The one key of `__metadata__`; a second key would make the order of the header's bytes arbitrary.
 const METADATA_KEY: &str = "inctrl.head";
@@ -122,17 +123,6 @@ fn read_metadata(bytes: &[u8]) -> Result<HeadMetadata, HeadError> {
         return Err(HeadError::Malformed { reason });
     }
     Ok(metadata)
-}
-
-fn shape_of(tensor: &Tensor) -> Vec<usize> {
-    tensor.size().into_iter().map(|n| n as usize).collect()
-}
-
-fn bytes_of(tensor: &Tensor) -> Vec<u8> {
-    let tensor = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
-    let mut bytes = vec![0; tensor.numel() * size_of::<f32>()];
-    tensor.copy_data_u8(&mut bytes, tensor.numel());
-    bytes
 }
 
 fn malformed(error: impl std::fmt::Display) -> HeadError {

@@ -53,6 +53,16 @@ pub enum ConvertError {
          and in the authors' repository) or tokenizer.json"
     )]
     NoVocabulary,
+    /// A setting of a CLIP, and the checkpoint is none.
+    #[error("checkpoint {path:?} is {layout}, which takes no {flag}; leave it out")]
+    Surplus {
+        /// The file.
+        path: PathBuf,
+        /// Which kind it is.
+        layout: &'static str,
+        /// The flag.
+        flag: &'static str,
+    },
     /// A vocabulary of another name than a backbone folder knows.
     #[error("vocabulary {path:?} must be named bpe_simple_vocab_16e6.txt.gz or tokenizer.json")]
     UnknownVocabulary {
@@ -94,6 +104,17 @@ pub enum ConvertError {
         #[source]
         source: BackboneError,
     },
+    /// The folder to compare with cannot be opened.
+    #[error(
+        "backbone folder {folder:?} cannot be used; name one with --backbone, or make one with --into FOLDER"
+    )]
+    Backbone {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        #[source]
+        source: BackboneError,
+    },
     /// The checkpoint was trained on another CLIP than the folder's.
     #[error(
         "checkpoint {path:?} was trained on another backbone than {backbone:?}: {} differ. Make its own with --into \
@@ -132,9 +153,11 @@ impl ConvertError {
     /// How the program ends.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NoOutput | Self::HeadUnnamed { .. } | Self::NoHead { .. } | Self::NoVocabulary => {
-                Exit::Usage
-            }
+            Self::NoOutput
+            | Self::HeadUnnamed { .. }
+            | Self::NoHead { .. }
+            | Self::NoVocabulary
+            | Self::Surplus { .. } => Exit::Usage,
             Self::Write { .. } | Self::Exists { .. } => Exit::Failed,
             Self::Checkpoint { .. }
             | Self::UnknownLayout { .. }
@@ -142,6 +165,7 @@ impl ConvertError {
             | Self::ReadFile { .. }
             | Self::Config { .. }
             | Self::DoesNotFit { .. }
+            | Self::Backbone { .. }
             | Self::OtherBackbone { .. }
             | Self::Head { .. } => Exit::BadData,
         }

@@ -105,7 +105,8 @@ impl StagedFolder {
         };
         write_file(&folder.join(config_name), format!("{config:#}\n").as_bytes()).map_err(write_error)?;
         write_weights(path, checkpoint, &folder.join(weights_name), into)?;
-        let info = open_backbone(path, &folder)?;
+        let info = open_backbone(&folder)
+            .map_err(|source| ConvertError::DoesNotFit { path: path.to_owned(), source })?;
         Ok(Self { staging, into: into.to_owned(), info })
     }
 
@@ -189,7 +190,8 @@ pub(super) fn compare(
     checkpoint: &Checkpoint,
     folder: &Path,
 ) -> Result<BackboneInfo, ConvertError> {
-    let info = open_backbone(path, folder)?;
+    let info = open_backbone(folder)
+        .map_err(|source| ConvertError::Backbone { folder: folder.to_owned(), source })?;
     let weights = folder.join(CLIP_WEIGHTS);
     let theirs: HashMap<String, Tensor> = Tensor::read_safetensors(&weights)
         .map_err(|error| ConvertError::ReadFile { path: weights, source: std::io::Error::other(error) })?

@@ -91,6 +91,7 @@ impl Benchmark {
         for task in &mut tasks {
             leaked += remove_leaks(task, &contents);
             limit_queries(task, &dataset.name, limits);
+            part_pool(task, &contents, limits);
         }
         refuse_small(&dataset, &tasks, limits.shots)?;
         refuse_one_label(&dataset, &tasks)?;
@@ -199,6 +200,24 @@ fn limit_queries(task: &mut Task, dataset: &str, limits: Limits) {
     }
     kept.sort_by_key(|query| query.image);
     task.queries = kept;
+}
+
+/// Takes the few queries that were kept, and their copies, out of the pool that they are also of, where the pool has
+/// enough without them: else a draw may take most of them away.
+fn part_pool(task: &mut Task, contents: &[Digest], limits: Limits) {
+    if limits.queries == 0 {
+        return;
+    }
+    let shown: BTreeSet<&[u8; 32]> =
+        task.queries.iter().map(|query| contents[query.image].as_bytes()).collect();
+    let apart = |class: &Vec<usize>| -> Vec<usize> {
+        class.iter().copied().filter(|&image| !shown.contains(contents[image].as_bytes())).collect()
+    };
+    let apart: Vec<Vec<usize>> = task.pool.iter().map(apart).collect();
+    let needed = limits.shots.div_ceil(apart.len().max(1));
+    if apart.iter().all(|class| needed <= class.len()) {
+        task.pool = apart;
+    }
 }
 
 /// Fails where a prompt set of `shots` would leave a pool without images, or a task without normal queries.

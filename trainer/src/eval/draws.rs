@@ -1,7 +1,7 @@
 //! Which images a prompt set is made of, draw by draw.
 //!
 //! A draw is a function of seed, data set, task and number alone: another data set, method or number of shots changes
-//! none. Smaller prompt sets are the beginnings of the largest, so that K-curves compare like with like.
+//! none, nor does the number of queries, unless they leave the pool for its sake. Smaller prompt sets are the beginnings of the largest, so that K-curves compare like with like.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,8 @@ use rand::SeedableRng as _;
 use rand::seq::{SliceRandom as _, index};
 use rand_chacha::ChaCha8Rng;
 
-use super::benchmark::Benchmark;
+use super::benchmark::{Benchmark, Row};
+use super::error::EvalError;
 
 /// Changes whenever the same seed would give other prompt sets.
 const VERSION: u32 = 1;
@@ -55,6 +56,46 @@ pub fn draw(benchmark: &Benchmark, task: usize, shots: usize, number: usize, see
     let queries = queries.filter(|(_, query)| !taken.contains(content(query.image)));
     let queries = queries.map(|(position, _)| position).collect();
     Draw { prompts, queries }
+}
+
+/// Draws `0..count` of every task, before anything dear is done for them.
+///
+/// Fails naming the first draw that leaves a row's task without queries of one label: no metric is defined there.
+pub(super) fn every(
+    benchmark: &Benchmark,
+    shots: usize,
+    count: usize,
+    seed: u64,
+) -> Result<Vec<Vec<Draw>>, EvalError> {
+    let of_task = |task| (0..count).map(|number| draw(benchmark, task, shots, number, seed)).collect();
+    let draws: Vec<Vec<Draw>> = (0..benchmark.tasks.len()).map(of_task).collect();
+    for row in &benchmark.rows {
+        refuse_one_label(benchmark, row, &draws)?;
+    }
+    Ok(draws)
+}
+
+fn refuse_one_label(benchmark: &Benchmark, row: &Row, draws: &[Vec<Draw>]) -> Result<(), EvalError> {
+    for (task, counted) in &row.members {
+        let counted: BTreeSet<usize> = counted.iter().copied().collect();
+        let of_task = &benchmark.tasks[*task];
+        for (number, draw) in draws[*task].iter().enumerate() {
+            let has = |anomalous: bool| {
+                let mut left = draw.queries.iter().filter(|query| counted.contains(query));
+                left.any(|&query| of_task.queries[query].anomalous == anomalous)
+            };
+            if let Some((_, what)) = [(false, "normal"), (true, "anomalous")].iter().find(|(it, _)| !has(*it))
+            {
+                return Err(EvalError::OneLabelDraw {
+                    dataset: benchmark.dataset.name.clone(),
+                    task: of_task.name.clone(),
+                    draw: number,
+                    what,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The first of each list, then the second of each, until there are `count`.

@@ -69,6 +69,21 @@ pub enum EvalError {
         /// Where.
         categories: Vec<String>,
     },
+    /// A draw whose prompts are all the queries that there are of one label, or copies of them.
+    #[error(
+        "draw {draw} of {task} in data set {dataset:?} leaves no {what} query that is not among its prompts; raise \
+         `queries`, lower `shots`, or add {what} images"
+    )]
+    OneLabelDraw {
+        /// The data set.
+        dataset: String,
+        /// The task.
+        task: String,
+        /// Number of the draw.
+        draw: usize,
+        /// The label that is missing.
+        what: &'static str,
+    },
     /// Features could not be had.
     #[error(transparent)]
     Features(#[from] FeatureError),
@@ -136,6 +151,7 @@ impl EvalError {
             | Self::Data(_)
             | Self::TooFewNormals { .. }
             | Self::OneLabel { .. }
+            | Self::OneLabelDraw { .. }
             | Self::MaskSize { .. }
             | Self::SynthManifest { .. }
             | Self::Metric { .. }

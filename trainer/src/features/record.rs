@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use inctrl_model::tensors::bytes_of;
 use inctrl_model::{BackboneInfo, Device, Features};
 use inctrl_storage::StreamingDigest;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use tch::{Kind, Tensor};
-
-use crate::tensors::bytes_of;
 
 /// Key of the file's metadata under which the digest of all values stands.
 const DIGEST_KEY: &str = "sha256";

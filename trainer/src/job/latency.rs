@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use inctrl_model::{Backbone, Head, ImageLimits, Pixels, Precision, PromptFeatures, Residuals};
+use inctrl_model::{Backbone, Head, Pixels, Precision, PromptFeatures, Residuals};
 use tokio::time::Instant;
 
 use super::JobError;
@@ -11,6 +11,7 @@ use super::inputs::Inputs;
 use super::stop::Stop;
 use crate::config::TrainConfig;
 use crate::data::{self, DatasetSpec};
+use crate::eval::load_image;
 
 /// Queries that are timed, after those that warm up.
 const TIMED: usize = 100;
@@ -18,9 +19,6 @@ const WARM_UP: usize = 5;
 
 /// Different images among them: content decides nothing.
 const IMAGES: usize = 5;
-
-/// Images of a data set are trusted more than those of a request.
-const LIMITS: ImageLimits = ImageLimits { max_bytes: 100 << 20, max_pixels: 100_000_000 };
 
 /// The time that 99 of 100 queries do not take longer than, in milliseconds.
 pub(super) fn p99_millis(
@@ -57,5 +55,5 @@ pub(super) fn p99_millis(
 fn first_images(backbone: &Backbone, data: &DatasetSpec) -> Result<Vec<Pixels>, JobError> {
     let dataset = data::open(data)?;
     let paths = dataset.samples.iter().map(|sample| &sample.path).take(IMAGES);
-    paths.map(|path| super::self_test::load(path, &backbone.info().preprocess, &LIMITS)).collect()
+    paths.map(|path| Ok(load_image(path, &backbone.info().preprocess)?)).collect()
 }

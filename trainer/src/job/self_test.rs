@@ -1,15 +1,13 @@
 //! The artifact's self-test: images of the gate and what the new head says of them.
 
-use std::path::Path;
-
-use inctrl_model::{Backbone, Device, Head, ImageLimits, Pixels, Precision, Preprocess, SelfTest};
+use inctrl_model::{Backbone, Device, Head, Pixels, Precision, SelfTest};
 use inctrl_storage::manifest::HEAD_NAME;
 
 use super::JobError;
 use super::inputs::Inputs;
 use crate::config::TrainConfig;
 use crate::data::{self, Dataset, Sample};
-use crate::features::FeatureError;
+use crate::eval::load_image;
 
 /// Prompt images and queries: 0.7 MB at 240 pixels, within what the operator hands on by itself.
 const PROMPTS: usize = 2;
@@ -17,9 +15,6 @@ const QUERIES: usize = 2;
 
 /// Scores on other devices and in bfloat16 are within this of float32 on a CPU.
 const TOLERANCE: f64 = 0.02;
-
-/// Images of a data set are trusted more than those of a request.
-const LIMITS: ImageLimits = ImageLimits { max_bytes: 100 << 20, max_pixels: 100_000_000 };
 
 /// Inputs, what must come of them, and how close.
 pub(super) struct Test {
@@ -38,7 +33,7 @@ pub(super) fn make(config: &TrainConfig, inputs: &Inputs) -> Result<Test, JobErr
     let preprocess = &backbone.info().preprocess;
     let (category, normals, anomalous) = category(&dataset)?;
     let pixels = |samples: &[&Sample]| -> Result<Vec<Pixels>, JobError> {
-        samples.iter().map(|sample| load(&sample.path, preprocess, &LIMITS)).collect()
+        samples.iter().map(|sample| Ok(load_image(&sample.path, preprocess)?)).collect()
     };
     let (prompts, normal) = normals.split_at(PROMPTS);
     let queries: Vec<&Sample> = normal.iter().chain(&anomalous).copied().collect();
@@ -67,12 +62,4 @@ fn category(dataset: &Dataset) -> Result<(&str, Vec<&Sample>, Vec<&Sample>), Job
         }
     }
     Err(JobError::NoSelfTest { root: dataset.root.clone(), normals: NORMALS, anomalous: ANOMALOUS })
-}
-
-/// An image as the backbone sees it.
-pub(super) fn load(path: &Path, preprocess: &Preprocess, limits: &ImageLimits) -> Result<Pixels, JobError> {
-    let bytes =
-        std::fs::read(path).map_err(|source| FeatureError::ReadImage { path: path.to_owned(), source })?;
-    let pixels = preprocess.load(&bytes, limits);
-    Ok(pixels.map_err(|source| FeatureError::Image { path: path.to_owned(), source })?)
 }

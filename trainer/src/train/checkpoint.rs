@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use inctrl_model::HeadKind;
+use inctrl_model::tensors::{bytes_of, shape_of};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,6 @@ use super::learner::Learner;
 use crate::files::{Durability, write_whole};
 use crate::loss::Sigmoids;
 use crate::optimiser::{AdamW, Moments};
-use crate::tensors::{bytes_of, shape_of};
 
 /// Name of the checkpoint in the output folder while a run is under way.
 pub const CHECKPOINT_NAME: &str = "checkpoint.safetensors";

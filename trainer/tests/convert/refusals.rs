@@ -77,6 +77,18 @@ fn usage_that_does_not_go_with_the_checkpoint_is_told_what_does() {
 }
 
 #[test]
+fn a_backbone_folder_that_cannot_be_opened_is_named_and_not_the_checkpoint() {
+    let official = Official::open();
+    let checkpoint = official.save("checkpoint.pyth", Age::New, |_| true);
+    std::fs::create_dir(official.path("empty")).unwrap();
+    let mut command = convert([checkpoint.as_path()]);
+    command.arg("--backbone").arg(official.path("empty")).arg("--head").arg(official.path("head"));
+    let said = said(command, 65);
+    assert_says(&said, &["backbone folder", "empty", "--backbone"]);
+    assert!(!said.contains("does not fit"), "the checkpoint is not to blame: {said}");
+}
+
+#[test]
 fn a_checkpoint_of_no_known_kind_is_told_which_are() {
     let official = Official::open();
     let strange = official.save("strange.pt", Age::New, |name| name.starts_with("diff_head."));

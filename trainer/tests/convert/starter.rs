@@ -70,6 +70,19 @@ fn the_published_state_dict_becomes_a_starter_folder_without_the_classifier() {
 }
 
 #[test]
+fn settings_of_a_clip_are_refused_and_not_ignored() {
+    let work = tempfile::tempdir().unwrap();
+    let checkpoint = work.path().join("efficientnet-lite0.pth");
+    write(&checkpoint, &state(), Age::Old);
+    for flag in ["--config", "--vocabulary"] {
+        let mut command = convert([checkpoint.as_path()]);
+        command.arg("--into").arg(work.path().join("backbone")).arg(flag).arg("some-file");
+        assert_says(&said(command, 64), &["EfficientNet-Lite0", flag, "leave it out"]);
+    }
+    assert_eq!(names(work.path()), ["efficientnet-lite0.pth"]);
+}
+
+#[test]
 fn every_tensor_that_does_not_fit_is_named() {
     let work = tempfile::tempdir().unwrap();
     let checkpoint = work.path().join("efficientnet-lite0.pth");

@@ -109,6 +109,19 @@ fn a_limit_keeps_so_many_of_each_label() {
 }
 
 #[test]
+fn queries_that_were_kept_stay_out_of_the_pool_where_it_has_enough_without_them() {
+    let folder = tempfile::tempdir().unwrap();
+    unsplit(folder.path(), 8, 3);
+    // A copy of every image: where one is asked, the other is no prompt either.
+    (0..8).for_each(|grey| flat(&folder.path().join(format!("normal/copy-of-{grey}.png")), grey, 8));
+    let limits = Limits { queries: 2, shots: 4, seed: 1 };
+    let benchmark = benchmark(Format::Folders, folder.path(), limits).unwrap();
+    for number in 0..20 {
+        assert_eq!(draw(&benchmark, 0, 4, number, 1).queries.len(), 4, "draw {number} must ask every query");
+    }
+}
+
+#[test]
 fn every_category_that_is_short_of_normals_is_named() {
     let folder = tempfile::tempdir().unwrap();
     for (name, normals) in [("bolt", 2), ("gear", 8), ("nut", 1)] {

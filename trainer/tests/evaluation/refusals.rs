@@ -6,7 +6,7 @@ use inctrl_trainer::data::Format;
 use inctrl_trainer::eval::{EvalConfig, EvalError, evaluate};
 use inctrl_trainer::exit::Exit;
 
-use crate::fixture::{Fixture, category, mask, named};
+use crate::fixture::{Fixture, category, flat, mask, named};
 
 fn refused(config: EvalConfig) -> EvalError {
     match config.checked().and_then(|config| evaluate(&config)) {
@@ -82,6 +82,20 @@ fn numbers_that_make_no_sense_are_refused_before_any_work() {
         assert!(said(&error).contains(expected), "{}", said(&error));
         assert_eq!(error.exit(), Exit::Usage);
     }
+    assert!(!fixture.path("cache").exists());
+}
+
+#[test]
+fn a_draw_that_takes_all_normal_queries_is_named_before_any_work() {
+    let fixture = Fixture::new();
+    let data = fixture.path("few");
+    (0..5).for_each(|grey| flat(&data.join(format!("normal/{grey}.png")), grey, 8));
+    (0..2).for_each(|grey| flat(&data.join(format!("anomalous/{grey}.png")), 200 + grey, 8));
+    let few = EvalConfig { shots: vec![4], queries: 2, draws: 30, ..fixture.config(Format::Folders, &data) };
+    let error = refused(few);
+    let said = said(&error);
+    assert!(said.contains("\"few\" leaves no normal query") && said.starts_with("draw "), "{said}");
+    assert_eq!(error.exit(), Exit::BadData);
     assert!(!fixture.path("cache").exists());
 }
 

@@ -1,10 +1,9 @@
-//! Tensors as the bytes of a file, and back.
+//! Tensors as the bytes and shapes of a file.
 
-use inctrl_model::Device;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Little-endian float32 values of a tensor on any device.
-pub(crate) fn bytes_of(tensor: &Tensor) -> Vec<u8> {
+pub fn bytes_of(tensor: &Tensor) -> Vec<u8> {
     let tensor = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
     let mut bytes = vec![0; tensor.numel() * size_of::<f32>()];
     tensor.copy_data_u8(&mut bytes, tensor.numel());
@@ -12,6 +11,6 @@ pub(crate) fn bytes_of(tensor: &Tensor) -> Vec<u8> {
 }
 
 /// Lengths of the dimensions.
-pub(crate) fn shape_of(tensor: &Tensor) -> Vec<usize> {
+pub fn shape_of(tensor: &Tensor) -> Vec<usize> {
     tensor.size().into_iter().map(|length| length as usize).collect()
 }
