@@ -126,7 +126,10 @@ impl RunError {
 impl CallError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Unreachable { .. } | Self::Unavailable { .. } | Self::Untrusted { .. } => Exit::Unreachable,
+            Self::Unreachable { .. }
+            | Self::Unavailable { .. }
+            | Self::Untrusted { .. }
+            | Self::Plaintext { .. } => Exit::Unreachable,
             Self::TimedOut { .. } | Self::Refused { .. } => Exit::Failed,
         }
     }

@@ -24,6 +24,8 @@ pub(crate) enum Verdict {
     TimedOut,
     /// Server and client do not trust each other's certificates.
     Untrusted,
+    /// The server does not speak TLS, and was asked to.
+    Plaintext,
     /// The server's last word.
     Refused,
 }
@@ -34,8 +36,8 @@ impl Verdict {
         if chain(status).any(<dyn Error>::is::<TimeoutExpired>) {
             return Self::TimedOut;
         }
-        if chain(status).any(is_distrust) {
-            return Self::Untrusted;
+        if let Some(verdict) = chain(status).find_map(of_tls) {
+            return verdict;
         }
         if status.source().is_some() {
             return Self::Unreachable;
@@ -57,9 +59,17 @@ fn asked_delay(status: &Status) -> Option<Duration> {
     Some(status.get_details_retry_info()?.retry_delay.unwrap_or_default())
 }
 
-/// Certificate trouble arrives as an I/O error about the data, never about the connection.
-fn is_distrust(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData)
+/// Trouble of TLS arrives as an I/O error about the data, never about the connection.
+fn of_tls(error: &(dyn Error + 'static)) -> Option<Verdict> {
+    let io =
+        error.downcast_ref::<std::io::Error>().filter(|io| io.kind() == std::io::ErrorKind::InvalidData)?;
+    let inner = io.get_ref()?;
+    match inner.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidMessage(_)) => Some(Verdict::Plaintext),
+        Some(_) => Some(Verdict::Untrusted),
+        // HTTP/2 keeps the words alone: those of a server that wants a certificate and has seen none, or a foreign one.
+        None => inner.to_string().starts_with("received fatal alert").then_some(Verdict::Untrusted),
+    }
 }
 
 /// The causes of an error, outermost first, without itself.
@@ -128,6 +138,21 @@ mod tests {
         assert_eq!(Verdict::of(&Status::deadline_exceeded("late")), Verdict::Refused);
         assert_eq!(Verdict::of(&Status::not_found("none")), Verdict::Refused);
         assert_eq!(Verdict::of(&Status::unknown("who knows")), Verdict::Refused);
+    }
+
+    #[test]
+    fn only_trouble_with_certificates_is_distrust() {
+        let verdict = |inner: Box<dyn Error + Send + Sync>| {
+            let io = std::io::Error::new(std::io::ErrorKind::InvalidData, inner);
+            Verdict::of(&Status::from_error(Box::new(io)))
+        };
+        let foreign = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        assert_eq!(verdict(Box::new(foreign)), Verdict::Untrusted);
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
+        assert_eq!(verdict(alert.to_string().into()), Verdict::Untrusted);
+        let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        assert_eq!(verdict(Box::new(plain)), Verdict::Plaintext);
+        assert_eq!(verdict("stream did not contain valid UTF-8".into()), Verdict::Unreachable);
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(crate) enum CallError {
     },
     #[error("server {url} and this client do not trust each other's certificates: {reason}")]
     Untrusted { url: String, reason: String, source: Box<Status> },
+    #[error("server {url} does not speak TLS")]
+    Plaintext { url: String, source: Box<Status> },
     #[error("no answer within {}", shown(*.timeout))]
     TimedOut { timeout: Duration },
     #[error("{}", .refusal.message)]
@@ -74,6 +76,10 @@ impl CallError {
             Self::Untrusted { .. } => {
                 "\n  hint: name the server's authority with --tls-ca FILE; its certificate must bear the URL's host \
                  or --tls-server-name"
+                    .to_owned()
+            }
+            Self::Plaintext { .. } => {
+                "\n  hint: write http:// in --server (or INCTRL_SERVER), or have the server given a certificate"
                     .to_owned()
             }
             Self::TimedOut { .. } => "\n  hint: raise --timeout, or lower --concurrency".to_owned(),
@@ -116,6 +122,9 @@ impl Server {
                 Verdict::Unavailable(delay) | Verdict::Overloaded(delay) => delay,
                 Verdict::TimedOut => return Err(CallError::TimedOut { timeout: self.timeout }),
                 Verdict::Untrusted => return Err(self.untrusted(status)),
+                Verdict::Plaintext => {
+                    return Err(CallError::Plaintext { url: self.url.clone(), source: Box::new(status) });
+                }
                 Verdict::Refused => return Err(self.refused(status, trouble.is_some())),
             };
             let Trouble { since, attempts } = trouble.get_or_insert_with(Trouble::begins);

@@ -6,6 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use jiff::SignedDuration;
 
+/// Longest duration that is taken: nobody waits for an answer longer, and one that is longer by far has no gRPC form.
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// How to reach the server.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection")]
@@ -45,7 +48,8 @@ pub struct ConnectionArgs {
 fn duration(typed: &str) -> Result<Duration, String> {
     let parsed: SignedDuration =
         typed.parse().map_err(|error| format!("{error}; write it with its unit, such as 30s or 2m"))?;
-    Duration::try_from(parsed).map_err(|_| "it must not be negative".to_owned())
+    let parsed = Duration::try_from(parsed).map_err(|_| "it must not be negative".to_owned())?;
+    if LONGEST < parsed { Err("it must be at most 24h".to_owned()) } else { Ok(parsed) }
 }
 
 #[cfg(test)]
@@ -53,10 +57,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_units_and_no_sign() {
+    fn durations_have_units_and_no_sign_and_end_within_a_day() {
         assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
         assert!(duration("30").unwrap_err().contains("unit"));
         assert!(duration("-1s").unwrap_err().contains("negative"));
+        assert_eq!(duration("24h"), Ok(LONGEST));
+        for longer in ["86400.001s", "100000000h"] {
+            assert!(duration(longer).unwrap_err().contains("at most 24h"), "{longer}");
+        }
     }
 }

@@ -162,7 +162,7 @@ fn map_of(answer: DetectAnomalyResponse) -> Result<(PatchMap, Rectangle), String
 fn concerns_all_images(error: &CallError) -> bool {
     let status = match error {
         CallError::Unreachable { is_gone, .. } | CallError::Unavailable { is_gone, .. } => return *is_gone,
-        CallError::Untrusted { .. } => return true,
+        CallError::Untrusted { .. } | CallError::Plaintext { .. } => return true,
         CallError::TimedOut { .. } => return false,
         CallError::Refused { status, .. } => status,
     };

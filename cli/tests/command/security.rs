@@ -4,7 +4,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 use crate::fake::{Fake, State};
-use crate::inctrl::{Images, run_on};
+use crate::inctrl::{Images, run, run_on};
 
 /// An authority that issues certificates.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -50,6 +50,17 @@ fn a_foreign_authority_is_refused_without_trying_again() {
     assert_eq!(done.code, 3, "{}", done.stderr);
     assert!(done.stderr.contains("do not trust each other's certificates"), "{}", done.stderr);
     assert!(done.stderr.contains("--tls-ca"), "{}", done.stderr);
+}
+
+#[test]
+fn a_server_without_tls_is_told_apart_from_a_foreign_one() {
+    let fake = Fake::start();
+    let files = Images::new(&[("ca.pem", &Authority::new().pem())]);
+    let url = fake.url().replace("http://", "https://");
+    let done = run(&["info", "--server", &url, "--tls-ca", &files.text("ca.pem"), "--retry-for", "1h"]);
+    assert_eq!(done.code, 3, "{}", done.stderr);
+    assert!(done.stderr.contains("does not speak TLS"), "{}", done.stderr);
+    assert!(done.stderr.contains("write http://") && !done.stderr.contains("--tls-ca"), "{}", done.stderr);
 }
 
 #[test]
