@@ -148,6 +148,21 @@ fn a_libtorch_of_the_user_wins_and_nothing_is_fetched() {
 }
 
 #[test]
+fn what_a_killed_run_left_of_libtorch_is_removed_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let (into, no_cache) = (folder.path().join("libtorch"), folder.path().join("file"));
+    std::fs::create_dir_all(folder.path().join("libtorch.new-killed/lib")).unwrap();
+    std::fs::write(&no_cache, "").unwrap();
+    // A cache that cannot be made: nothing is fetched.
+    let output = libtorch_command(None, &into).env("XDG_CACHE_HOME", &no_cache).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    assert_eq!(names, ["file", "libtorch.lock"]);
+}
+
+#[test]
 fn a_wheel_without_a_pinned_digest_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let lock = folder.path().join("lock.txt");
@@ -240,10 +255,14 @@ print(hashlib.sha256(open(path, 'rb').read()).hexdigest(), end='')";
 }
 
 fn libtorch(own: Option<&Path>, into: &Path) -> Output {
+    libtorch_command(own, into).output().unwrap()
+}
+
+fn libtorch_command(own: Option<&Path>, into: &Path) -> Command {
     let mut command = Command::new("python3");
     command.arg("scripts/libtorch").arg("--into").arg(into).current_dir(root());
     command.env_remove("LIBTORCH").envs(own.map(|own| ("LIBTORCH", own)));
-    command.output().unwrap()
+    command
 }
 
 fn stderr(output: &Output) -> String {
