@@ -21,7 +21,7 @@ use crate::cluster::ClusterError;
 use crate::crd::{InCTRLModel, InCTRLModelStatus};
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
-use crate::packed;
+use crate::packed::{self, PackedModel};
 use crate::queue::{Queue, Round};
 use crate::servers::ModelKey;
 
@@ -57,7 +57,7 @@ pub struct Controller {
 #[derive(Debug, Clone)]
 pub struct Written {
     bases: Vec<String>,
-    object: InCTRLModel,
+    object: PackedModel,
 }
 
 /// Most writes that a cache can be behind.
@@ -222,11 +222,12 @@ impl Controller {
     /// Remembers an object as we have just written it, until the cache has heard of it.
     fn remember(&self, key: &ModelKey, base: &InCTRLModel, mut written: InCTRLModel) -> InCTRLModel {
         packed::strip(&mut written);
+        let object = PackedModel::new(written.clone());
         let mut all = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bases = all.remove(key).map(|former| former.bases).unwrap_or_default();
         bases.extend(base.resource_version());
         bases.drain(..bases.len().saturating_sub(MOST_BASES));
-        all.insert(key.clone(), Written { bases, object: written.clone() });
+        all.insert(key.clone(), Written { bases, object });
         written
     }
 
@@ -242,9 +243,9 @@ impl Controller {
         match written.get(key) {
             Some(Written { bases, object })
                 if cached.version().is_some_and(|version| bases.iter().any(|base| base == version))
-                    && object.uid().as_deref() == cached.uid() =>
+                    && object.uid() == cached.uid() =>
             {
-                Some(object.clone())
+                Some(object.open())
             }
             Some(_) => {
                 written.remove(key);
