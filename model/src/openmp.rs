@@ -10,11 +10,11 @@ const SPINS: &str = "1000";
 
 /// Lets a thread that waits for the others of its operation leave its core after microseconds instead of milliseconds.
 ///
-/// By default it spins 300,000 turns. Alone on its cores a program gains little by that (2 % at most); beside others the
-/// thread that is waited for is often not running, and whole time slices are spun away at the end of every operation: a
-/// training run of two seconds took two minutes. So the process replaces itself, once, by the same program with
-/// `GOMP_SPINCOUNT` set; its number stays. To be called before anything is begun. Where a user has set that variable or
-/// `OMP_WAIT_POLICY`, or the program cannot be started again, everything stays as it is.
+/// By default it spins 300,000 turns. Alone on its cores a program gains little by that; beside others the thread that is
+/// waited for is often not running, and whole time slices are spun away at the end of every operation. So the process
+/// replaces itself, once, by the same program with `GOMP_SPINCOUNT` set; its number stays. To be called before anything is
+/// begun. Where a user has set that variable or `OMP_WAIT_POLICY`, or the program cannot be started again, everything stays
+/// as it is.
 pub fn spin_briefly() {
     #[cfg(target_os = "linux")]
     {

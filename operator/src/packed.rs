@@ -1,8 +1,8 @@
-//! A model as the cache keeps it. Of ten thousand models a few are worked on at a time; as typed objects all of them would take
-//! 13 KB each, most of it history.
+//! A model as the cache keeps it. Of ten thousand models a few are worked on at a time; as typed objects all of them, most of it
+//! history, would take the memory that the operator is to have.
 
 use std::borrow::Cow;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
@@ -30,7 +30,6 @@ impl PackedModel {
         strip(&mut model);
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
         serde_json::to_writer(&mut encoder, &model).expect("a model is JSON, and memory takes it");
-        encoder.flush().expect("memory takes what is left");
         let packed = encoder.finish().expect("memory takes the end");
         let boxed = |text: Option<String>| text.map(String::into_boxed_str);
         let ObjectMeta { name, namespace, uid, resource_version, .. } = model.metadata;
